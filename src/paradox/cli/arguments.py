@@ -1,0 +1,273 @@
+"""Arguments: the verbs, their options and an example of each; words that are near to a verb are named."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS as LEFT_OUT
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from paradox.errors import InvalidRequest
+from paradox.model.queries import MODES
+from paradox.model.schema import METRICS, TIME_BUCKETS
+
+CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "map")
+
+
+class UsageInvalid(InvalidRequest):
+    """A command line that cannot be read."""
+
+    code = "usage.invalid"
+
+
+class Verb(msgspec.Struct, frozen=True):
+    """One thing the command does. arrange: adds its own arguments to its parser."""
+
+    name: str
+    summary: str
+    example: str
+    arrange: Callable[[ArgumentParser], None]
+    group: str
+
+
+class Parser(ArgumentParser):
+    """A parser whose complaints are UsageInvalid, so that `--json` and exit codes hold for them too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageInvalid with the complaint and the way to the help."""
+        raise UsageInvalid(message, hint=f"`{self.prog} --help` shows an example")
+
+
+def read_arguments(words: Sequence[str]) -> Namespace:
+    """Return what the command line says. Raises UsageInvalid; `--help` and `--version` raise SystemExit(0) after printing."""
+    leading = _first_verb(words)
+    if leading is not None and leading not in VERB_NAMES:
+        near = difflib.get_close_matches(leading, VERB_NAMES, n=2, cutoff=0.5)
+        raise UsageInvalid(
+            f"{leading!r} is not a command of paradox",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(VERB_NAMES)}",
+        )
+    parser, parsers = _build(full=leading or "")
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        chosen = parsers.get(leading or "", parser)
+        raise UsageInvalid(f"unknown argument {unknown[0]!r}", hint=_near_option(unknown[0], chosen))
+    return arguments
+
+
+def overview() -> str:
+    """Return the help of the command as a whole."""
+    lines = ["usage: paradox VERB …", "", "A latent memory in a folder: texts and vectors, searched by meaning at a promised recall.", ""]
+    for group in dict.fromkeys(verb.group for verb in VERBS):
+        lines.append(group)
+        lines += [f"  {verb.name:<12}{verb.summary}" for verb in VERBS if verb.group == group]
+    return "\n".join([*lines, "", OVERVIEW_END])
+
+
+OVERVIEW_END = """\
+Every command takes --data DIR (the folder, default ./memory), --json (for programs), --help (with an example).
+Exit codes: 0 ok, 1 failed, 2 usage, 3 auth, 4 missing, 5 conflict, 6 partial.
+
+example:
+  paradox create notes --encoder text
+  paradox add notes "The tide turns at noon." "Rust never sleeps."
+  paradox search notes "when does the sea change?"
+"""
+
+
+def _first_verb(words: Sequence[str]) -> str | None:
+    takes_value = False
+    for word in words:
+        if takes_value:
+            takes_value = False
+        elif word == "--data":
+            takes_value = True
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _build(full: str) -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser and one parser a verb; only the verb `full` gets its own arguments, so that the others cost nothing."""
+    parser = Parser(prog="paradox", add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true", dest="help_wanted")
+    parser.add_argument("--version", action="store_true", dest="version_wanted")
+    _common(parser, data=None, json=False, debug=False)
+    children = parser.add_subparsers(dest="verb", parser_class=Parser)
+    parsers = {}
+    for verb in VERBS:
+        child = children.add_parser(
+            verb.name,
+            description=verb.summary[0].upper() + verb.summary[1:] + ".",
+            epilog="example:\n" + "\n".join(f"  {line}" for line in verb.example.splitlines()),
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if verb.name == full:
+            verb.arrange(child)
+        _common(child, data=LEFT_OUT, json=LEFT_OUT, debug=LEFT_OUT)
+        parsers[verb.name] = child
+    return parser, parsers
+
+
+def _common(parser: ArgumentParser, *, data: object, json: object, debug: object) -> None:
+    """Add what every command takes. Given after the verb or before it; a verb's own default must not hide the latter."""
+    parser.add_argument("--data", metavar="DIR", default=data, help="the folder of the database (default ./memory)")
+    parser.add_argument("--json", action="store_true", default=json, help="print JSON and nothing else")
+    parser.add_argument("--debug", action="store_true", default=debug, help="show where an unexpected error came from")
+
+
+def _near_option(word: str, parser: ArgumentParser) -> str:
+    known = sorted(option for action in parser._actions for option in action.option_strings if option.startswith("--"))  # noqa: SLF001
+    near = difflib.get_close_matches(word.split("=")[0], known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"`{parser.prog} --help` shows what it takes" + ("" if word.startswith("-") else '; quote a text that has spaces: "like this"')
+
+
+def _collection(parser: ArgumentParser) -> None:
+    parser.add_argument("collection", metavar="COLLECTION", help="its name")
+
+
+def _where(parser: ArgumentParser) -> None:
+    parser.add_argument("--where", metavar="FILTER", help="only points that match, such as \"year >= 1990 and topic in ('sea', 'sky')\"")
+
+
+def _question(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("query", metavar="QUERY", nargs="?", help="a text, in your own words")
+    parser.add_argument("-k", type=int, default=10, metavar="K", help="how many points (default 10)")
+    parser.add_argument("--like", metavar="ID", help="ask with a stored point instead of a text")
+    parser.add_argument("--vector", metavar="JSON", help="ask with a vector, such as '[0.1, 0.9]'")
+    parser.add_argument("--using", metavar="NAME", help="which of several named vectors")
+    _where(parser)
+    parser.add_argument("--between", nargs=2, metavar=("FROM", "TO"), help="event times, both included: 1990, 1990-05 or 1990-05-17T10:00")
+    parser.add_argument("--modality", metavar="NAME", help="only points of this modality, such as text or image")
+    parser.add_argument("--mode", choices=MODES, default="vector", help="by meaning, by words, or both (default vector)")
+    parser.add_argument("--recall", type=float, default=0.95, metavar="SHARE", help="the share of true neighbours to find (default 0.95)")
+    parser.add_argument("--exact", action="store_true", help="compare with every point: recall 1.0")
+
+
+def _demo(parser: ArgumentParser) -> None:
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"some of: {', '.join(CHAPTERS)} (default: all)")
+
+
+def _create(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("--encoder", metavar="NAME", help="turn texts into vectors here; 'text' needs no network")
+    parser.add_argument("--dimensions", type=int, metavar="N", help="the length of vectors that you bring yourself")
+    parser.add_argument("--vector", action="append", metavar="NAME=N", help="a named vector of N dimensions; may be repeated")
+    parser.add_argument("--metric", choices=METRICS, help="how nearness is measured (default cosine)")
+    parser.add_argument("--shards", type=int, metavar="N", help="in how many parts (default 1)")
+    parser.add_argument("--copies", type=int, metavar="N", help="in how many regions a point is held (default 1)")
+    parser.add_argument("--text", metavar="FIELD,…", help="payload fields under full-text search")
+    parser.add_argument("--time-bucket", choices=TIME_BUCKETS, help="keep event times apart, so that questions about some skip the others")
+
+
+def _add(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="one point each")
+    parser.add_argument("--file", metavar="FILE", help="one text a line; - reads standard input")
+    parser.add_argument("--id", action="append", dest="ids", metavar="ID", help="an id, one for each text; made when left out")
+    parser.add_argument("--payload", action="append", metavar="JSON", help="an object for every text, or one for each")
+    parser.add_argument("--vector", action="append", metavar="JSON", help="a vector instead of a text; may be repeated")
+    parser.add_argument("--modality", metavar="NAME", help="text, image, video, audio or a word of yours")
+    parser.add_argument("--at", metavar="TIME", help="event time (default: now)")
+
+
+def _get(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("ids", nargs="+", metavar="ID", help="taken as text; when no point has it, digits as a number, a UUID as a UUID")
+    parser.add_argument("--vectors", action="store_true", help="with the vectors (shown with --json)")
+
+
+def _search(parser: ArgumentParser) -> None:
+    _question(parser)
+    parser.add_argument("--explain", action="store_true", help="draw the plan below the answer")
+    parser.add_argument("--full", action="store_true", help="print texts whole")
+
+
+def _delete(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("ids", nargs="*", metavar="ID", help="taken as text; when no point has it, digits as a number, a UUID as a UUID")
+    _where(parser)
+
+
+def _count(parser: ArgumentParser) -> None:
+    _collection(parser)
+    _where(parser)
+
+
+def _import(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("file", metavar="FILE", help="Parquet, Arrow, JSON Lines or NumPy, by its ending")
+
+
+def _export(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("file", metavar="FILE", help="Parquet, Arrow, JSON Lines or NumPy, by its ending")
+
+
+def _drop(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask first")
+
+
+def _bench(parser: ArgumentParser) -> None:
+    from paradox.cli import bench
+
+    bench.add_arguments(parser)
+
+
+def _nothing(parser: ArgumentParser) -> None:
+    """Take nothing beyond what every command takes."""
+
+
+START, POINTS, INSIDE = "start here", "points", "look inside"
+VERBS = (
+    Verb(
+        "demo",
+        "the guided tour: 236 years of real speeches, in under a minute",
+        "paradox demo\nparadox demo search time",
+        _demo,
+        START,
+    ),
+    Verb(
+        "create",
+        "create a collection",
+        "paradox create notes --encoder text --text text --time-bucket year\nparadox create faces --dimensions 384 --metric cosine",
+        _create,
+        START,
+    ),
+    Verb("collections", "list the collections", "paradox collections --data ./memory", _nothing, START),
+    Verb("drop", "delete a collection with all its points", "paradox drop notes --yes", _drop, START),
+    Verb(
+        "add",
+        "add points, or replace those with the same ids",
+        "paradox add notes \"The tide turns at noon.\" --id tide --payload '{\"topic\": \"sea\"}'\nparadox add notes --file texts.txt",
+        _add,
+        POINTS,
+    ),
+    Verb("get", "print points by id", "paradox get notes tide", _get, POINTS),
+    Verb(
+        "search",
+        "find the points nearest to a question",
+        'paradox search notes "when does the sea change?" -k 5 --where "topic = \'sea\'" --between 1990 2000 --explain',
+        _search,
+        POINTS,
+    ),
+    Verb("delete", "delete points by id or by filter", 'paradox delete notes tide\nparadox delete notes --where "year < 1800"', _delete, POINTS),
+    Verb("count", "count points", 'paradox count notes --where "year >= 1990"', _count, POINTS),
+    Verb("import", "add the points of a file; an interrupted import goes on where it was", "paradox import notes rows.parquet", _import, POINTS),
+    Verb("export", "write every point to a file", "paradox export notes rows.jsonl", _export, POINTS),
+    Verb("explain", "draw how a search is done, with its estimated and its true recall", 'paradox explain notes "high water"', _question, INSIDE),
+    Verb("info", "describe a collection", "paradox info notes", _collection, INSIDE),
+    Verb("status", "say how the database is", "paradox status --data ./memory", _nothing, INSIDE),
+    Verb("doctor", "check the machine, the folder and the parts we stand on", "paradox doctor", _nothing, INSIDE),
+    Verb("verify", "read every stored byte against its checksum", "paradox verify --json", _nothing, INSIDE),
+    Verb("bench", "measure speed, memory and recall on this machine", "paradox bench --json", _bench, INSIDE),
+)
+VERB_NAMES = tuple(verb.name for verb in VERBS)

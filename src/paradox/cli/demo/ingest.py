@@ -1,0 +1,32 @@
+"""Ingest: the corpus goes into the folder, or is found there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from paradox.cli.demo.corpus import add_paragraphs, read_corpus
+from paradox.cli.demo.tour import Tour
+from paradox.cli.folders import bytes_of, short
+from paradox.cli.screen import seconds, size
+
+
+def ingest(tour: Tour) -> dict[str, Any]:
+    """Add every paragraph that is not there yet; a second run finds all of them."""
+    paragraphs = read_corpus()
+    first, last = paragraphs[0].year, paragraphs[-1].year
+    started = time.perf_counter()
+    added = add_paragraphs(tour.speeches, paragraphs, tour.screen)
+    elapsed_s = time.perf_counter() - started
+    stored = size(bytes_of(tour.folder))
+    if added:
+        tour.line(
+            (f"{added:,} paragraphs", "bold"),
+            f" of {first}–{last} encoded and stored in ",
+            (seconds(elapsed_s), "bold"),
+            f" ({added / elapsed_s:,.0f}/s): each batch was on disk before the next",
+        )
+    else:
+        tour.line((f"{len(paragraphs):,} paragraphs", "bold"), f" of {first}–{last} are here from an earlier run")
+    tour.line("the database is the folder ", (short(tour.folder), "cyan"), f" ({stored}); delete it whenever you like")
+    return {"paragraphs": len(paragraphs), "added": added, "elapsed_s": elapsed_s, "folder": str(tour.folder)}

@@ -1,0 +1,401 @@
+"""The face for callers that block. Made from `aio` by `tools/generate_sync.py`: change that file, then run the tool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+from paradox.client import intake, transfer
+from paradox.client.hits import Hit, Hits, found_points, hits_of, rows_of
+from paradox.client.intake import Parts
+from paradox.client.questions import LIMITS, Terms, Where, check_consistency, position_of, question_of, questions_of, using_of
+from paradox.client.transfer import Export, Import, Progress
+from paradox.model import operations
+from paradox.model.filter_syntax import as_filter
+from paradox.model.operations import CollectionView, Receipt
+from paradox.model.points import Id
+from paradox.model.queries import Consistency, Mode, Plan
+from paradox.model.schema import CollectionSpec, Metric
+from paradox.ports.encode import Encoder
+from paradox.ports.transport import Transport
+from paradox.wire.inprocess import inline
+
+
+class Database:
+    """An open database. Close it, or use it as a context manager. Thread-safe."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def collection(
+        self,
+        name: str,
+        *,
+        dimensions: int | None = None,
+        encoder: str | Encoder | Any = None,
+        vectors: Mapping[str, Any] | None = None,
+        metric: Metric | None = None,
+        shards: int | None = None,
+        copies: int | None = None,
+        replicas: int | None = None,
+        time_bucket: str | None = None,
+        text: Sequence[str] | None = None,
+        conflicts: str | None = None,
+    ) -> Collection:
+        """Open a collection, or create it.
+
+        A new one needs `dimensions`, an `encoder` ("text", an Encoder, or a function from texts to vectors) or named `vectors`
+        ({"title": 384, "image": 512}). metric: "cosine" (default), "dot", "euclidean" or "hamming". text: payload fields to search as
+        full text. time_bucket: "day", "month", "year" or "decade". For one that exists, what is given must agree with what it is.
+        Raises SpecInvalid, SpecConflict, EncoderMismatch, NameInvalid, FeatureMissing.
+        """
+        given = {
+            "dimensions": dimensions,
+            "encoder": encoder,
+            "vectors": vectors,
+            "metric": metric,
+            "shards": shards,
+            "copies": copies,
+            "replicas": replicas,
+            "time_bucket": time_bucket,
+            "text": text,
+            "conflicts": conflicts,
+        }
+        return self._open(name, {field: value for field, value in given.items() if value is not None}, create=True)
+
+    def __getitem__(self, name: str) -> Collection:
+        """Open a collection that exists. Raises CollectionMissing."""
+        return self._open(name, {}, create=False)
+
+    def _open(self, name: str, wanted: dict[str, Any], *, create: bool) -> Collection:
+        view = self._transport.send(operations.OpenCollection(name=name, wanted=wanted, create=create))
+        return Collection(self._transport, view)
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections, sorted."""
+        names: list[str] = self._transport.send(operations.ListCollections())
+        return names
+
+    def drop(self, name: str) -> None:
+        """Delete a collection with all its points. Raises CollectionMissing."""
+        self._transport.send(operations.DropCollection(name=name))
+
+    def status(self) -> dict[str, Any]:
+        """Return how the database is, in plain values: healthy, sentence, path, writer, collections, and more."""
+        status: dict[str, Any] = self._transport.send(operations.DescribeDatabase())
+        return status
+
+    def verify(self) -> dict[str, Any]:
+        """Read every stored byte against its checksum. Return healthy, checked (files), bytes, damaged (file and reason each)."""
+        report: dict[str, Any] = self._transport.send(operations.VerifyDatabase())
+        return report
+
+    def close(self) -> None:
+        """Let go of the database. Safe to call twice; any other call then raises StoreClosed."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+class Collection:
+    """Points of one latent space. Made by `Database.collection`. Thread-safe."""
+
+    def __init__(self, transport: Transport, view: CollectionView) -> None:
+        self._transport = transport
+        self._view = view
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._view.name
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """What the collection is: its vectors, metric, shards, and so on."""
+        return self._view.spec
+
+    def __repr__(self) -> str:
+        vectors = ", ".join(f"{name}: {vector.dimensions} {vector.metric}" for name, vector in self.spec.vectors.items())
+        return f"Collection({self.name!r}, {vectors})"
+
+    def add(
+        self,
+        texts_or_points: Any = None,
+        *,
+        ids: Any = None,
+        vectors: ArrayLike | Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
+        modality: str | Sequence[str] | None = None,
+        at: Any = None,
+    ) -> Receipt:
+        """Add points, or replace those with the same ids. Returns when they are durable.
+
+        texts_or_points: texts (encoded here), dicts with id, vector, text, payload, modality, at; or a pandas, Polars or PyArrow frame,
+        whose other columns become payload. vectors: (n, d), nested lists, one vector for one point, or these by name. ids: str, int or UUID;
+        made when left out. payload: a dict for all points, or one a point. at: event times (datetime, date, ISO 8601, seconds since 1970,
+        datetime64), default now. More than 16,384 points are stored in several steps, after all of them were checked.
+        Raises an InvalidRequest that names the point; then nothing was added. StoreReadOnly, StoreFull, LogUnavailable.
+        """
+        parts = Parts(ids=ids, vectors=vectors, payload=payload, modality=modality, at=at)
+        additions = inline(intake.additions, self._view, texts_or_points, parts)
+        receipts = [self._transport.send(operation) for operation in additions]
+        return intake.joined_receipt(receipts)
+
+    def update(self, ids: Id | Sequence[Id], payload: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Receipt:
+        """Set payload fields of points, leaving their vectors and other fields alone; None removes a field.
+
+        payload: one dict for all ids, or one an id. Raises PointMissing, PayloadInvalid, PayloadTooLarge.
+        """
+        receipt: Receipt = self._transport.send(intake.update(self.name, ids, payload))
+        return receipt
+
+    def get(
+        self,
+        ids: Id | Sequence[Id],
+        *,
+        with_vectors: bool = False,
+        using: str | None = None,
+        after: Receipt | int | None = None,
+        consistency: Consistency | None = None,
+    ) -> Hits:
+        """Return the points that exist among `ids`, in the order asked. Their score and distance mean nothing."""
+        check_consistency(consistency)
+        operation = operations.GetPoints(
+            collection=self.name,
+            keys=intake.keys_given(ids),
+            with_vectors=with_vectors,
+            using=using_of(self._view, using),
+            after=position_of(after),
+        )
+        return found_points(self._transport.send(operation))
+
+    def search(
+        self,
+        query: str | ArrayLike | None = None,
+        k: int = 10,
+        *,
+        like: Id | None = None,
+        where: Where = None,
+        modality: str | None = None,
+        between: tuple[Any, Any] | None = None,
+        using: str | None = None,
+        mode: Mode = "vector",
+        recall: float = 0.95,
+        exact: bool = False,
+        after: Receipt | int | None = None,
+        consistency: Consistency | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        within_s: float | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """Return the k points nearest to a text or a vector (d,), nearest first; ties by id.
+
+        like: ask with a stored point. where: a filter, as text or built with `field`. between: event times (start, end), both included.
+        using: one of several named vectors. mode: "vector", "text" (full text) or "hybrid". recall: the share of the true nearest that the
+        search is planned for; exact=True looks at all. after: a receipt whose writes must be seen. within_s: answer in this time with what
+        was found. explain: measure the recall of this very search into `.plan`.
+        Raises QueryInvalid, VectorDimensions, VectorNotFinite, FilterSyntax, FilterField, NumberRange, PointMissing, DeadlineExceeded.
+        """
+        terms = Terms(
+            k=k,
+            like=like,
+            where=where,
+            modality=modality,
+            between=between,
+            using=using,
+            mode=mode,
+            recall=recall,
+            exact=exact,
+            after=after,
+            consistency=consistency,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            within_s=within_s,
+            explain=explain,
+        )
+        question, key = question_of(self._view, query, terms)
+        return hits_of(self._transport.send(operations.Ask(collection=self.name, question=question, like=key)))
+
+    def search_many(
+        self,
+        queries: Sequence[str] | ArrayLike,
+        k: int = 10,
+        *,
+        where: Where = None,
+        modality: str | None = None,
+        between: tuple[Any, Any] | None = None,
+        using: str | None = None,
+        mode: Mode = "vector",
+        recall: float = 0.95,
+        exact: bool = False,
+        after: Receipt | int | None = None,
+        consistency: Consistency | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        within_s: float | None = None,
+    ) -> list[Hits]:
+        """Search for each of many texts, or of vectors (q, d), at once: faster than one by one. Arguments and errors as for `search`."""
+        terms = Terms(
+            k=k,
+            where=where,
+            modality=modality,
+            between=between,
+            using=using,
+            mode=mode,
+            recall=recall,
+            exact=exact,
+            after=after,
+            consistency=consistency,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            within_s=within_s,
+        )
+        question = questions_of(self._view, queries, terms)
+        if question is None:
+            return []
+        answers = self._transport.send(operations.Ask(collection=self.name, question=question))
+        return [hits_of(answers, number) for number in range(len(answers.of))]
+
+    def explain(
+        self,
+        query: str | ArrayLike | None = None,
+        *,
+        k: int = 10,
+        like: Id | None = None,
+        where: Where = None,
+        modality: str | None = None,
+        between: tuple[Any, Any] | None = None,
+        using: str | None = None,
+        mode: Mode = "vector",
+        recall: float = 0.95,
+        exact: bool = False,
+        after: Receipt | int | None = None,
+        consistency: Consistency | None = None,
+    ) -> Plan:
+        """Run a search both as planned and exactly, and return its plan with what was estimated beside what happened."""
+        terms = Terms(
+            k=k,
+            like=like,
+            where=where,
+            modality=modality,
+            between=between,
+            using=using,
+            mode=mode,
+            recall=recall,
+            exact=exact,
+            after=after,
+            consistency=consistency,
+            explain=True,
+        )
+        question, key = question_of(self._view, query, terms)
+        plan: Plan = self._transport.send(operations.ExplainPlan(collection=self.name, question=question, like=key))
+        return plan
+
+    def delete(self, ids: Id | Sequence[Id] | None = None, where: Where = None) -> Receipt:
+        """Delete points by id or by filter; one of them is required. The receipt names what was there and is gone."""
+        receipt: Receipt = self._transport.send(intake.deletion(self.name, ids, as_filter(where, LIMITS)))
+        return receipt
+
+    def count(self, where: Where = None, *, after: Receipt | int | None = None, consistency: Consistency | None = None) -> int:
+        """Return how many points there are, or how many match a filter."""
+        check_consistency(consistency)
+        operation = operations.CountPoints(collection=self.name, where=as_filter(where, LIMITS), after=position_of(after))
+        count: int = self._transport.send(operation)
+        return count
+
+    def scroll(
+        self,
+        where: Where = None,
+        batch: int = 1000,
+        *,
+        with_vectors: bool = False,
+        using: str | None = None,
+        after: Receipt | int | None = None,
+        consistency: Consistency | None = None,
+    ) -> Iterator[Hit]:
+        """Yield every point of one consistent view, one by one, whatever is written meanwhile. batch: points fetched at a time."""
+        check_consistency(consistency)
+        operation = operations.ScrollPoints(
+            collection=self.name,
+            where=as_filter(where, LIMITS),
+            batch=intake.batch_of(batch),
+            with_vectors=with_vectors,
+            using=using_of(self._view, using),
+            after=position_of(after),
+        )
+        return (hit for page in self._pages(operation) for hit in page)
+
+    def _pages(self, operation: operations.ScrollPoints) -> Iterator[list[Hit]]:
+        scroll = self._transport.send(operation)
+        for answer in scroll.answers:
+            yield rows_of(answer)
+
+    def import_(
+        self,
+        source: Any,
+        *,
+        batch: int = transfer.BATCH_POINTS,
+        resume: bool = True,
+        progress: Progress | None = None,
+    ) -> int:
+        """Add all points of a file (.parquet, .arrow, .jsonl, .npy, .npz) or a frame, and return how many there are in it.
+
+        Columns: id, vector (or one a named vector), text, payload, modality, at; all others become payload. An import that was interrupted
+        goes on where it ended, unless `resume` is False. progress: called with (done, total or None); without it, a terminal shows a bar.
+        Raises Missing, ExtraMissing, and an InvalidRequest that names file and place; what comes before that is kept.
+        """
+        store = self._store()
+        reading = inline(Import, source, self._view, batch=batch, resume=resume, progress=progress, store=store)
+        with reading:
+            if reading.last is not None and not self.get(reading.last):
+                reading.restart()
+            while additions := inline(reading.operations):
+                for operation in additions:
+                    inline(reading.acknowledge, self._transport.send(operation))
+        return reading.done
+
+    def export(self, path: str | os.PathLike[str], *, where: Where = None, progress: Progress | None = None) -> int:
+        """Write all points, or those that match a filter, to a file (.parquet, .arrow, .jsonl, .npy, .npz), and return how many.
+
+        `import_` reads the file back exactly: ids, vectors, payloads, modalities and times (.npy: vectors alone). The file appears when it
+        is whole; an export that was interrupted goes on where it ended, if nothing was written to the collection since.
+        Raises InvalidRequest, ExtraMissing, StoreFull, StoreUnreadable.
+        """
+        store = self._store()
+        tree = as_filter(where, LIMITS)
+        with Export(path, self._view, where=tree, progress=progress) as export:
+            operation = operations.ScrollPoints(
+                collection=self.name,
+                where=tree,
+                batch=transfer.EXPORT_BATCH_POINTS,
+                with_vectors=True,
+                using=self.spec.main,
+            )
+            scroll = self._transport.send(operation)
+            inline(export.begin, scroll, store)
+            for answer in scroll.answers:
+                others = {}
+                for name in list(self.spec.vectors)[1:]:
+                    get = operations.GetPoints(collection=self.name, keys=answer.keys, with_vectors=True, using=name)
+                    others[name] = self._transport.send(get)
+                inline(export.write, answer, others)
+            return inline(export.finish)
+
+    def info(self) -> dict[str, Any]:
+        """Return what is known of the collection, in plain values: spec, points, position, segments, regions, bytes, fields, and more."""
+        info: dict[str, Any] = self._transport.send(operations.DescribeCollection(collection=self.name))
+        return info
+
+    def _store(self) -> str | None:
+        """Return what names this database among others, None when nothing outlives it."""
+        path = (self._transport.send(operations.DescribeDatabase())).get("path")
+        return None if path in (None, "", ":memory:") else str(path)

@@ -1,0 +1,44 @@
+"""Entries: what stands in a collection's log. Applying them in order gives the collection."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.model.points import Key, Points
+from paradox.model.topology import RegionMap
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """New versions of points. regions: (n, copies) int32, the regions that hold each point, nearest first, as of map `epoch`."""
+
+    points: Points
+    regions: NDArray[np.int32]
+    epoch: int
+
+
+class Patch(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload fields to set on points, on every copy. Each of `payloads` is a MessagePack map; a null value removes the field."""
+
+    keys: list[Key]
+    payloads: list[bytes]
+    stamp: int
+
+
+class Remove(msgspec.Struct, frozen=True, kw_only=True):
+    """Points to delete, by id. `stamp` outlives them as a tombstone."""
+
+    keys: list[Key]
+    stamp: int
+
+
+class MapChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A new map of regions. Every holder re-assigns its own points by it."""
+
+    map: RegionMap
+
+
+Entry: TypeAlias = Write | Patch | Remove | MapChange

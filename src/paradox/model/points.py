@@ -1,0 +1,98 @@
+"""Points: one latent object each, travelling in columns.
+
+A batch of points is one `Points`: a column a field, one row a point. Payloads stay encoded (MessagePack) from the moment they
+are accepted until a user reads them, so that the engine moves bytes, not objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from paradox.errors import IdInvalid
+
+Id: TypeAlias = str | int | UUID
+Key: TypeAlias = str | int | bytes
+"""An id as it is stored: a UUID is its 16 bytes."""
+Vector: TypeAlias = NDArray[np.float32]
+Matrix: TypeAlias = NDArray[np.float32]
+Rows: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+INT_ID_MIN, INT_ID_MAX = -(2**63), 2**63 - 1
+ID_BYTES_MAX = 1024
+
+
+class Points(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of points in columns; every column has `len(keys)` rows.
+
+    vectors: name → (n, d) float32 (uint8 of packed bits for hamming). A name that only some points have is absent for the others:
+    `present[name]` is then a bool column; a name missing from `present` is present everywhere.
+    payloads: one MessagePack map each. at_us: event time in microseconds since 1970, int64. modality: one name a row.
+    stamp: uint64 hybrid logical clock time. origin: who wrote. key_id: uint32, the encryption key that covers the row (0 = none).
+    """
+
+    keys: list[Key]
+    vectors: dict[str, NDArray[Any]]
+    payloads: list[bytes]
+    at_us: NDArray[np.int64]
+    modality: list[str]
+    stamp: NDArray[np.uint64]
+    key_id: NDArray[np.uint32]
+    origin: str = ""
+    present: dict[str, Mask] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def key_of(id: Id) -> Key:
+    """Return the stored form of an id. Raises IdInvalid for anything but str, int of 64 bits, or UUID."""
+    if type(id) is str:
+        if not id:
+            raise IdInvalid("an id is an empty string", hint="leave ids out to have them made, or give each point a name")
+        if len(id) > ID_BYTES_MAX:
+            raise IdInvalid(f"an id has {len(id)} characters, at most {ID_BYTES_MAX} are allowed", hint="keep long text in the payload")
+        try:
+            id.encode()
+        except UnicodeEncodeError:
+            raise IdInvalid(f"the id {id!r} is not valid Unicode text", hint="ids are stored as UTF-8") from None
+        return id
+    if isinstance(id, UUID):
+        return id.bytes
+    if isinstance(id, str):
+        return key_of(str(id))
+    if isinstance(id, (int, np.integer)) and not isinstance(id, bool):
+        number = int(id)
+        if INT_ID_MIN <= number <= INT_ID_MAX:
+            return number
+        raise IdInvalid(f"the id {number} does not fit 64 bits", hint="use a string for larger numbers")
+    raise IdInvalid(f"an id is of type {type(id).__name__}; expected str, int or UUID", hint="convert it with str()")
+
+
+def keys_of(ids: Iterable[Id]) -> list[Key]:
+    """Return the stored form of many ids; an integer or text array is taken whole. Raises IdInvalid like `key_of`."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and (ids.dtype.kind == "i" or not len(ids) or ids.max() <= INT_ID_MAX):
+        return ids.tolist()
+    return [key_of(id) for id in ids]
+
+
+def id_of(key: Key) -> Id:
+    """Return the user's form of a stored id."""
+    return UUID(bytes=key) if isinstance(key, bytes) else key
+
+
+def hash_keys(keys: Sequence[Key]) -> NDArray[np.uint64]:
+    """Return one stable 64-bit hash a key, alike on every machine. Source: xxHash, XXH3 64 bits."""
+    digest = xxhash.xxh3_64_intdigest
+    hashes = [
+        digest(key.encode()) if type(key) is str else digest(key.to_bytes(8, "little", signed=True), 1) if isinstance(key, int) else digest(key, 2)
+        for key in keys
+    ]
+    return np.array(hashes, dtype=np.uint64)

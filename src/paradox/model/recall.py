@@ -1,0 +1,24 @@
+"""Recall curves: what a segment's own points say about effort and recall."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured point: visiting `probes` regions and rescoring `depth` × k candidates found this share of the true k nearest."""
+
+    probes: int
+    depth: float
+    recall: float
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings over a sample of stored points, each asked for its neighbours but itself. Cheapest first.
+
+    listed: mean rows a region's list holds. sample: how many points were asked.
+    """
+
+    readings: tuple[Reading, ...]
+    listed: float
+    sample: int

@@ -1,0 +1,35 @@
+"""Topology: regions, where they lie in latent space, and which shard holds each."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RegionMap(msgspec.Struct, frozen=True, kw_only=True):
+    """The regions of a collection at one epoch, in rows.
+
+    names: (r,) int64, a region's number for life. centroids: (r, d) int8, in steps of `scale`: a component is centroid * scale.
+    shard_of: (r,) int32. Small integers make assignment exact, so alike on every processor.
+    """
+
+    epoch: int
+    names: NDArray[np.int64]
+    centroids: NDArray[np.int8]
+    shard_of: NDArray[np.int32]
+    scale: float
+    next_name: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def region_name(number: int) -> str:
+    """Return a region's name as users see it."""
+    return f"r{number}"
+
+
+def shard_name(number: int) -> str:
+    """Return a shard's name as users see it."""
+    return f"s{number}"

@@ -1,0 +1,151 @@
+"""The catalogue of one folder: which collections there are, and what each one is.
+
+    paradox.json                        format version and identity of the database
+    LOCK                                held by the writing process
+    collections/NAME/spec.json          write-once
+    collections/NAME/{log,manifests,segments,tmp}/
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from paradox.errors import CollectionMissing, EncoderMismatch, FormatTooNew, SpecConflict, SpecInvalid, StoreUnreadable
+from paradox.model.schema import MAIN_VECTOR, CollectionSpec, VectorSpec, check_name, check_spec
+from paradox.ports.encode import Encoder
+from paradox.ports.objects import ObjectStore
+
+VERSION = 1
+IDENTITY = "paradox.json"
+COLLECTIONS = "collections"
+SPEC = "spec.json"
+SPEC_OPTIONS = ("shards", "copies", "replicas", "time_bucket", "text", "conflicts")
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a folder a database."""
+
+    format: int
+    database: str
+
+
+def check_identity(store: ObjectStore, database: str | None) -> None:
+    """Make the folder a database, as `database`, or check that it is one. Raises FormatTooNew, StoreUnreadable."""
+    try:
+        raw = store.get(IDENTITY)
+    except KeyError:
+        if database is None:
+            raise StoreUnreadable("the folder holds no database", hint="open it once without read_only to create one") from None
+        store.put(IDENTITY, [msgspec.json.encode(Identity(format=VERSION, database=database))])
+        return
+    try:
+        identity = msgspec.json.decode(raw, type=Identity)
+    except msgspec.MsgspecError:
+        raise StoreUnreadable(f"{IDENTITY} is damaged", hint="restore the file from a copy; the collections are untouched") from None
+    if identity.format > VERSION:
+        raise FormatTooNew(f"the folder has format {identity.format}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
+
+
+def collection_names(store: ObjectStore) -> list[str]:
+    """Return the names of all collections, sorted."""
+    prefix = f"{COLLECTIONS}/"
+    return sorted(name.split("/")[1] for name in store.list(prefix) if name.endswith(f"/{SPEC}") and name.count("/") == 2)
+
+
+def load_spec(store: ObjectStore, name: str) -> CollectionSpec:
+    """Return a collection's spec. Raises CollectionMissing naming near names."""
+    check_name(name)
+    try:
+        return msgspec.json.decode(store.get(f"{COLLECTIONS}/{name}/{SPEC}"), type=CollectionSpec)
+    except KeyError:
+        known = collection_names(store)
+        near = get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(known[:10]) or 'none yet'}"
+        raise CollectionMissing(f"there is no collection {name!r}", hint=hint) from None
+
+
+def save_spec(store: ObjectStore, name: str, spec: CollectionSpec) -> None:
+    """Record a new collection."""
+    store.put(f"{COLLECTIONS}/{name}/{SPEC}", [msgspec.json.encode(spec)])
+
+
+def drop_folder(root: Path, name: str, tag: str) -> None:
+    """Take a collection out of the catalogue in one step, then delete its files."""
+    gone = root / f"dropped-{tag}"
+    (root / COLLECTIONS / name).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def wanted_spec(wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> tuple[CollectionSpec, dict[str, Encoder]]:
+    """Return the spec that a caller's words mean, and the encoders they name, by vector. Raises SpecInvalid."""
+    vectors, encoders = _vectors(wanted, resolve)
+    options = {name: wanted[name] for name in SPEC_OPTIONS if name in wanted}
+    if "text" in options:
+        fields = options["text"]
+        options["text"] = (fields,) if isinstance(fields, str) else tuple(fields)
+    try:
+        spec = msgspec.convert({"vectors": vectors, **options}, CollectionSpec)
+    except msgspec.ValidationError as error:
+        raise SpecInvalid(f"the collection's specification cannot be read: {error}") from None
+    return check_spec(spec), encoders
+
+
+def _vectors(wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> tuple[dict[str, Any], dict[str, Encoder]]:
+    metric = wanted.get("metric", "cosine")
+    given = [name for name in ("dimensions", "encoder", "vectors") if name in wanted]
+    if "vectors" in given and len(given) > 1:
+        raise SpecInvalid(f"both {given[0]}= and vectors= were given", hint="name every vector in vectors=, or leave vectors= out")
+    if "vectors" in given:
+        named = wanted["vectors"]
+        if not isinstance(named, dict):
+            raise SpecInvalid("vectors= takes a dict of names and dimensions", hint="such as {'title': 384, 'image': 512}")
+        return {name: {"dimensions": size, "metric": metric} if isinstance(size, int) else size for name, size in named.items()}, {}
+    if "encoder" in given:
+        encoder = resolve(wanted["encoder"])
+        if "dimensions" in given and wanted["dimensions"] != encoder.dimensions:
+            raise SpecInvalid(f"encoder {encoder.name!r} makes {encoder.dimensions} dimensions, not {wanted['dimensions']}")
+        vector = VectorSpec(dimensions=encoder.dimensions, metric=metric, encoder=encoder.name, fingerprint=encoder.fingerprint)
+        return {MAIN_VECTOR: msgspec.to_builtins(vector)}, {MAIN_VECTOR: encoder}
+    if "dimensions" in given:
+        return {MAIN_VECTOR: {"dimensions": wanted["dimensions"], "metric": metric}}, {}
+    raise SpecInvalid("a new collection needs to know its vectors", hint="give encoder='text', dimensions=384 or vectors={'title': 384}")
+
+
+def check_same(name: str, spec: CollectionSpec, wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> dict[str, Encoder]:
+    """Return the encoders a caller named for an existing collection. Raises SpecConflict, EncoderMismatch when the words contradict it."""
+    encoders: dict[str, Encoder] = {}
+    if "encoder" in wanted:
+        encoder = resolve(wanted["encoder"])
+        main = spec.vectors[spec.main]
+        if main.fingerprint != encoder.fingerprint:
+            raise EncoderMismatch(
+                f"collection {name!r} was made with encoder {main.encoder or 'none'!r} ({main.fingerprint or 'vectors from outside'}), "
+                f"not with {encoder.name!r} ({encoder.fingerprint})",
+                hint="open it with the same encoder, or add the texts to a new collection",
+            )
+        encoders[spec.main] = encoder
+    main = spec.vectors[spec.main]
+    held = {"dimensions": main.dimensions, "metric": main.metric, **{option: getattr(spec, option) for option in SPEC_OPTIONS}}
+    for option, value in wanted.items():
+        if option == "vectors":
+            same = isinstance(value, dict) and {key: size for key, size in value.items()} == {
+                key: vector.dimensions for key, vector in spec.vectors.items()
+            }
+            if not same:
+                raise SpecConflict(f"collection {name!r} has vectors {plain_vectors(spec)}, not {value}", hint="leave vectors= out to open it")
+        elif option in held:
+            asked = tuple([value] if isinstance(value, str) else value) if option == "text" else value
+            if asked != held[option]:
+                raise SpecConflict(f"collection {name!r} has {option}={held[option]!r}, not {value!r}", hint=f"leave {option}= out to open it")
+    return encoders
+
+
+def plain_vectors(spec: CollectionSpec) -> dict[str, int]:
+    """Return the vectors of a spec as names and dimensions."""
+    return {name: vector.dimensions for name, vector in spec.vectors.items()}

@@ -1,0 +1,229 @@
+"""A held collection: its log, its engine and its snapshots, as one thing to read from and write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.errors import Damaged, SegmentCorrupt, StoreReadOnly
+from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
+from paradox.model.events import SegmentQuarantined
+from paradox.model.points import Key, Points
+from paradox.model.schema import CollectionSpec, Limits
+from paradox.model.stamps import next_stamp
+from paradox.node.commit import Committer
+from paradox.planner.choose import Costs
+from paradox.ports.env import Env
+from paradox.ports.kernels import Kernels
+from paradox.ports.log import Log
+from paradox.ports.objects import ObjectStore
+from paradox.router.scatter import Scatter
+from paradox.shard.build import Segment
+from paradox.shard.growing import Growing
+from paradox.shard.manifest import Manifest, decode_manifest, map_from_plain
+from paradox.shard.sealed import Sealed
+from paradox.space.regions import single_region
+from paradox.wire.codec import decode
+
+MANIFESTS = "manifests/"
+SEGMENTS = "segments/"
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """What was set aside at one position, to be sealed: the growing segment of each shard, and the map of that moment."""
+
+    position: int
+    growing: dict[int, Growing]
+    regions: Any
+
+
+class HeldCollection:
+    """One collection of one folder. Writes go through `commit`; `engine` answers reads."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: CollectionSpec,
+        folder: Path | None,
+        *,
+        log: Log,
+        store: ObjectStore,
+        kernels: Kernels,
+        env: Env,
+        limits: Limits,
+        read_only: bool,
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self.folder = folder
+        self.log = log
+        self.store = store
+        self.kernels = kernels
+        self.env = env
+        self.limits = limits
+        self.read_only = read_only
+        self.frozen: list[Frozen] = []
+        self.quarantined: dict[str, str] = {}
+        self.manifest: Manifest | None = None
+        self.stamp = 0
+        self.frozen_changed: Callable[[], None] = lambda: None
+        self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
+        self._open()
+        self.committer = Committer(log, self.apply)
+
+    # -- opening
+
+    def _open(self) -> None:
+        """Load the newest whole snapshot, then replay the log. Raises LogCorrupt when the log cannot bring it up to date."""
+        self.quarantined.clear()
+        self.frozen.clear()
+        self.manifest = self._newest_manifest()
+        main = self.spec.vectors[self.spec.main]
+        width = main.dimensions // 8 if main.metric == "hamming" else main.dimensions
+        regions = map_from_plain(self.manifest.map) if self.manifest else single_region(width)
+        self.engine = Scatter(self.spec, regions, self.kernels, Costs())
+        if self.manifest is not None:
+            self.stamp = self.manifest.stamp
+            self.engine.applied = self.manifest.position
+            self._load_segments(self.manifest)
+        self.refresh()
+
+    def _newest_manifest(self) -> Manifest | None:
+        names = self.store.list(MANIFESTS)
+        for name in reversed(names):
+            try:
+                return decode_manifest(self.store.get(name), name)
+            except SegmentCorrupt as error:
+                self.quarantined[name] = error.message
+        return None
+
+    def _load_segments(self, manifest: Manifest) -> None:
+        for entry in manifest.segments:
+            try:
+                segment = self.open_segment(entry.name)
+            except Damaged as error:
+                self.quarantine(entry.name, error.message)
+                continue
+            segment.restore_mask(entry.dead_rows())
+            for vector, column in segment.vectors.items():
+                column.scan_curve = entry.scan_curves.get(vector)
+                column.probe_curve = entry.probe_curves.get(vector)
+                column.has_probe = column.has_probe and column.probe_curve is not None
+            self.engine.shards[entry.shard].exchange([], segment)
+
+    def open_segment(self, name: str) -> Sealed:
+        """Open a sealed segment of the store. Raises SegmentCorrupt, FormatTooNew."""
+        assert self.folder is not None
+        return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels)
+
+    def quarantine(self, segment: str, reason: str) -> None:
+        """Set a damaged segment aside; the rest serves."""
+        self.quarantined[segment] = reason
+        self.env.record(SegmentQuarantined(segment=segment, reason=reason))
+
+    # -- following the log
+
+    def refresh(self) -> None:
+        """Apply what the log holds beyond what was applied. A reader calls this before it answers."""
+        if self.read_only and self._overtaken():
+            self._open()
+            return
+        for position, body in self.log.read(self.engine.applied):
+            self.apply(position, decode(body))
+
+    def _overtaken(self) -> bool:
+        """Tell whether a reader should start again from a newer snapshot: the log it needs is gone, or its memory has grown."""
+        with suppress(AttributeError):
+            self.log.refresh()  # type: ignore[attr-defined]
+        behind = self.engine.applied + 1 < self.log.first
+        grown = any(shard.growing.rows > 2 * self.limits.growing_points_max for shard in self.engine.shards)
+        if not (behind or grown):
+            return False
+        newest = self._newest_manifest()
+        return newest is not None and newest.position > (self.manifest.position if self.manifest else 0)
+
+    def apply(self, position: int, entry: Entry) -> None:
+        """Apply one entry to the engine; freeze the growing segments when they are full."""
+        match entry:
+            case Write(points=points):
+                if len(points):
+                    self.stamp = max(self.stamp, int(points.stamp.max()))
+            case Patch(stamp=stamp) | Remove(stamp=stamp):
+                self.stamp = max(self.stamp, stamp)
+        self.engine.apply(position, entry)
+        if not self.read_only and self.is_full():
+            self.freeze()
+
+    def is_full(self) -> bool:
+        """Tell whether a growing segment has reached its limit of points or bytes."""
+        return any(
+            shard.growing.rows >= self.limits.growing_points_max or shard.growing.size_bytes >= self.limits.growing_bytes_max
+            for shard in self.engine.shards
+        )
+
+    def freeze(self) -> None:
+        """Set all growing segments aside at this position. The caller holds the commit turn, or is the only thread."""
+        growing = {shard.number: frozen for shard in self.engine.shards if (frozen := shard.freeze()) is not None}
+        if growing:
+            self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions))
+            self.frozen_changed()
+
+    # -- writing
+
+    def commit_write(self, points: Points) -> int:
+        """Make points durable and searchable. Returns the position. The stamp is given here."""
+        self._check_writable()
+        self.wait_for_room(self)
+        return self.committer.commit(lambda: self._draft_write(points))
+
+    def _draft_write(self, points: Points) -> Write:
+        points = msgspec.structs.replace(points, stamp=np.full(len(points), self._next_stamp(), dtype=np.uint64))
+        return Write(points=points, regions=self.engine.assign_regions(points), epoch=self.engine.regions.epoch)
+
+    def commit_patch(self, keys: list[Key], payloads: list[bytes]) -> int:
+        """Set payload fields of points."""
+        self._check_writable()
+        return self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()))
+
+    def commit_remove(self, keys: list[Key]) -> int:
+        """Delete points."""
+        self._check_writable()
+        return self.committer.commit(lambda: Remove(keys=keys, stamp=self._next_stamp()))
+
+    def commit_map(self, regions: Any) -> int:
+        """Change the map of regions."""
+        return self.committer.commit_alone(lambda: MapChange(map=regions))
+
+    def _next_stamp(self) -> int:
+        self.stamp = next_stamp(self.stamp, self.env.now_us() // 1000)
+        return self.stamp
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise StoreReadOnly("this database was opened with read_only=True", hint="open it without read_only to write")
+
+    # -- reading
+
+    def locate(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
+        """Return where the live version of each key stands; keys that are nowhere are left out."""
+        found: dict[Key, tuple[Segment, int]] = {}
+        for held in self.engine.find_live(keys):
+            for key, row in zip(held.segment.keys_at(held.rows), held.rows.tolist(), strict=True):
+                found[key] = (held.segment, row)
+        return found
+
+    def vector_of(self, segment: Segment, row: int, using: str) -> NDArray[Any]:
+        """Return one stored vector, as given."""
+        return np.array(segment.vectors[using].matrix()[row])
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self.log.close()
+
+

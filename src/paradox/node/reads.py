@@ -1,0 +1,172 @@
+"""Reading operations, served against one held collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.errors import DeadlineExceeded, PointMissing
+from paradox.model.admit import check_question
+from paradox.model.filters import Filter
+from paradox.model.operations import Ask, CountPoints, ExplainPlan, GetPoints, Scroll, ScrollPoints
+from paradox.model.points import Key, Mask, id_of
+from paradox.model.queries import Answer, Answers, Plan, Question, Step
+from paradox.model.schema import Limits
+from paradox.node.held import HeldCollection
+from paradox.planner.filter_check import check_filter
+from paradox.router.gather import Ranking, answers_of
+from paradox.shard.build import Segment
+from paradox.shard.search import matching
+
+if TYPE_CHECKING:
+    from paradox.node.embedded import OpenedCollection
+
+
+def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
+    """Answer a search; with `explain`, its recall is measured too."""
+    held = opened.held
+    prepare(held, operation.question.after)
+    started = held.env.elapsed_s()
+    question = settle(opened, operation.question, operation.like, limits)
+    answers = held.engine.search(question)
+    elapsed = held.env.elapsed_s() - started
+    if question.deadline_s is not None and elapsed > question.deadline_s:
+        raise DeadlineExceeded(
+            f"the search took {elapsed * 1000:.1f} ms; {question.deadline_s * 1000:.1f} ms were allowed", hint="allow more, or ask for less recall"
+        )
+    if operation.question.explain:
+        answers.trace = lambda: measured_plan(held, question, answers, elapsed)
+    return answers
+
+
+def explain(opened: OpenedCollection, operation: ExplainPlan, limits: Limits) -> Plan:
+    """Run a search as planned and exactly, and say how they compare."""
+    answers = ask(opened, Ask(collection=operation.collection, question=_explained(operation.question), like=operation.like), limits)
+    plan: Plan = answers.trace()
+    return plan
+
+
+def _explained(question: Question) -> Question:
+    return msgspec.structs.replace(question, explain=True)
+
+
+def measured_plan(held: HeldCollection, question: Question, answers: Answers, elapsed_s: float) -> Plan:
+    """Return a search's plan with the time it took and, where a true answer is defined, the recall it had."""
+    plan: Plan = held.engine.search(question).trace()
+    sampled = None
+    if question.mode == "vector":
+        exact = held.engine.search(msgspec.structs.replace(question, exact=True, recall=1.0))
+        pairs = list(zip(answers.of, exact.of, strict=True))
+        wanted = sum(len(true.keys) for _, true in pairs)
+        hits = sum(len(set(found.keys) & set(true.keys)) for found, true in pairs)
+        sampled = hits / wanted if wanted else 1.0
+    actual = {"us": elapsed_s * 1e6, "found": float(sum(len(answer.keys) for answer in answers.of))}
+    if sampled is not None:
+        actual["recall"] = sampled
+    root = Step(what=plan.root.what, detail=plan.root.detail, estimated=plan.root.estimated, actual=actual, steps=plan.root.steps)
+    return msgspec.structs.replace(plan, root=root, sampled_recall=sampled)
+
+
+def prepare(held: HeldCollection, after: int) -> None:
+    """Bring a reader up to date; a writer is always. Raises DeadlineExceeded when a position named was never written here."""
+    if held.read_only:
+        held.refresh()
+    if after > held.engine.applied:
+        raise DeadlineExceeded(
+            f"position {after} was asked for, but this collection stands at {held.engine.applied}", hint="the receipt is from another collection"
+        )
+
+
+def settle(opened: OpenedCollection, question: Question, like: Key | None, limits: Limits) -> Question:
+    """Return a question with its vectors: those given, of a stored point, or encoded from its texts. Raises what is wrong with it."""
+    held = opened.held
+    if not question.using:
+        question = msgspec.structs.replace(question, using=held.spec.main)
+    if like is not None and question.using in held.spec.vectors:
+        place = held.locate([like]).get(like)
+        if place is None:
+            raise PointMissing(f"there is no point with id {id_of(like)!r} to search with", hint="give the query as a text or a vector")
+        vector = held.vector_of(*place, question.using)
+        question = msgspec.structs.replace(question, vectors=vector[None])
+    elif question.vectors is None and question.texts and question.mode != "text" and question.using in held.spec.vectors:
+        question = msgspec.structs.replace(question, vectors=opened.encoder(question.using).encode(list(question.texts)))
+    check_question(question, held.spec, limits)
+    if question.where is not None:
+        check_filter(question.where, held.engine.fields())
+    return question
+
+
+def get(opened: OpenedCollection, operation: GetPoints) -> Answer:
+    """Return points by id, in the order asked."""
+    held = opened.held
+    prepare(held, operation.after)
+    there = held.locate(operation.keys)
+    keys = [key for key in dict.fromkeys(operation.keys) if key in there]
+    using = (operation.using or held.spec.main) if operation.with_vectors else None
+    return rows_of([there[key] for key in keys], using=using)
+
+
+def rows_of(places: list[tuple[Segment, int]], *, using: str | None) -> Answer:
+    """Return rows as an Answer in this order; scores fall, so that the order stands, and mean nothing."""
+    segments: list[Segment] = []
+    number: dict[int, int] = {}
+    for segment, _ in places:
+        if id(segment) not in number:
+            number[id(segment)] = len(segments)
+            segments.append(segment)
+    code = np.array([[number[id(segment)] for segment, _ in places]], dtype=np.int64)
+    row = np.array([[row for _, row in places]], dtype=np.int64)
+    ranking = Ranking(-np.arange(len(places), dtype=np.float32)[None], code, row)
+    answer = answers_of(ranking, segments, k=len(places), metric=None, using=using, with_payload=True)[0]
+    answer.score = np.zeros(len(answer.keys), dtype=np.float32)
+    answer.distance = np.zeros(len(answer.keys), dtype=np.float32)
+    return answer
+
+
+def count(opened: OpenedCollection, operation: CountPoints, limits: Limits) -> int:
+    """Return how many points there are, or match."""
+    held = opened.held
+    prepare(held, operation.after)
+    if operation.where is None:
+        return held.engine.count()
+    return sum(int(np.count_nonzero(mask)) for _, mask in _views(held, operation.where, limits))
+
+
+def scroll(opened: OpenedCollection, operation: ScrollPoints, limits: Limits) -> Scroll:
+    """Return pages of one view: what is written later is not in it."""
+    held = opened.held
+    prepare(held, operation.after)
+    views = [(segment, np.flatnonzero(mask)) for segment, mask in _views(held, operation.where, limits)]
+    using = (operation.using or held.spec.main) if operation.with_vectors else None
+    total = sum(len(rows) for _, rows in views)
+    return Scroll(answers=_pages(views, operation.batch, using), total=total, position=held.engine.applied)
+
+
+def _pages(views: list[tuple[Segment, NDArray[np.int64]]], batch: int, using: str | None) -> Iterator[Answer]:
+    for segment, rows in views:
+        for start in range(0, len(rows), batch):
+            yield rows_of([(segment, row) for row in rows[start : start + batch].tolist()], using=using)
+
+
+def matching_keys(held: HeldCollection, where: Filter, limits: Limits) -> list[Key]:
+    """Return the ids of all live points that match."""
+    return [key for segment, mask in _views(held, where, limits) for key in segment.keys_at(np.flatnonzero(mask))]
+
+
+def _views(held: HeldCollection, where: Filter | None, limits: Limits) -> list[tuple[Segment, Mask]]:
+    """Return, of each segment, the live rows that this collection owns and that match, as of now."""
+    if where is not None:
+        check_filter(where, held.engine.fields())
+    question = Question(vectors=None, where=where)
+    views: list[tuple[Segment, Mask]] = []
+    turn: Any = held.committer.turn
+    with turn:  # between two writes, so that the view is of one position
+        taken = [(segment, segment.alive() & segment.owned()) for segment in held.engine.segments()]
+    for segment, live in taken:
+        mask = matching(segment, question)
+        views.append((segment, live if mask is None else live & mask[: len(live)]))
+    return views

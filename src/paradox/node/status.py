@@ -1,0 +1,145 @@
+"""What a database says of itself: status, descriptions, verification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from paradox.errors import Damaged, ParadoxError
+from paradox.node.held import MANIFESTS, SEGMENTS, HeldCollection
+from paradox.node.upkeep import checksum
+from paradox.shard.manifest import decode_manifest
+from paradox.shard.sealed import Sealed
+from paradox.wire.codec import decode
+
+if TYPE_CHECKING:
+    from paradox.node.embedded import EmbeddedDatabase
+
+
+def describe_collection(held: HeldCollection) -> dict[str, Any]:
+    """Return what a collection is and how it stands, in plain values."""
+    if held.read_only:
+        held.refresh()
+    engine = held.engine
+    sealed = [segment for segment in engine.segments() if isinstance(segment, Sealed)]
+    return {
+        "name": held.name,
+        "spec": msgspec.to_builtins(held.spec),
+        "points": engine.count(),
+        "position": engine.applied,
+        "map_epoch": engine.regions.epoch,
+        "regions": len(engine.regions),
+        "shards": [
+            {
+                "name": f"s{shard.number}",
+                "points": shard.count(),
+                "segments": [
+                    {
+                        "name": segment.name,
+                        "sealed": isinstance(segment, Sealed),
+                        "rows": segment.rows,
+                        "dead": segment.dead,
+                        "probed": any(column.probe_curve is not None for column in segment.vectors.values()),
+                    }
+                    for segment in shard.segments
+                    if segment.rows
+                ],
+            }
+            for shard in engine.shards
+        ],
+        "segments": len(sealed),
+        "bytes": folder_bytes(held.folder) if held.folder else 0,
+        "log": {"first": held.log.first, "last": held.log.last, "incarnation": held.log.incarnation},
+        "fields": {field: sorted(kinds) for field, kinds in sorted(engine.fields().items())},
+        "quarantined": dict(held.quarantined),
+    }
+
+
+def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]) -> dict[str, Any]:
+    """Return health in one sentence, then details."""
+    quarantined = {f"{one.name}/{name}": reason for one in held for name, reason in one.quarantined.items()}
+    worker = database.worker
+    failure = worker.failure if worker is not None else ""
+    points = sum(one.engine.count() for one in held)
+    healthy = not quarantined and not failure
+    sentence = f"healthy: {points:,} points in {len(held)} collection{'s' if len(held) != 1 else ''}"
+    if quarantined:
+        sentence = f"damaged: {len(quarantined)} file{'s' if len(quarantined) != 1 else ''} set aside, the rest serves"
+    elif failure:
+        sentence = f"working, but background work fails: {failure}"
+    return {
+        "healthy": healthy,
+        "sentence": sentence,
+        "path": str(database.root),
+        "read_only": database.read_only,
+        "writer": None if database.read_only else {"pid": os.getpid()},
+        "points": points,
+        "collections": [
+            {"name": one.name, "points": one.engine.count(), "position": one.engine.applied, "waiting_to_be_sealed": len(one.frozen)}
+            for one in held
+        ],
+        "quarantined": quarantined,
+        "working": worker.working if worker is not None else "",
+        "settled": worker.settled() if worker is not None else True,
+        "events": [msgspec.to_builtins(event) for event in database.env.events],
+    }
+
+
+def verify_database(root: Path, held: Sequence[HeldCollection]) -> dict[str, Any]:
+    """Read every byte of segments, indexes, manifests and logs against its checksum."""
+    damaged: list[dict[str, str]] = []
+    checked = read = 0
+    for one in held:
+        for file, work in _checks(one):
+            checked += 1
+            try:
+                read += work()
+            except ParadoxError as error:
+                damaged.append({"file": f"{one.name}/{file}", "reason": error.message})
+            except OSError as error:
+                damaged.append({"file": f"{one.name}/{file}", "reason": str(error.strerror)})
+    return {"healthy": not damaged, "checked": checked, "bytes": read, "damaged": damaged}
+
+
+def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
+    """Return (file, check) pairs; a check returns the bytes it read or raises."""
+    checks: list[tuple[str, Any]] = [("log", lambda: _verify_log(held))]
+    checks.extend((name, lambda name=name: _verify_manifest(held, name)) for name in held.store.list(MANIFESTS))
+    manifest = held.manifest
+    assert held.folder is not None
+    for entry in manifest.segments if manifest else ():
+        folder = held.folder / SEGMENTS / entry.name
+        checks.append((f"{SEGMENTS}{entry.name}/points", lambda name=entry.name: held.open_segment(name).container.verify()))
+        for file, expected in entry.files.items():
+            checks.append((f"{SEGMENTS}{entry.name}/{file}", lambda path=folder / file, expected=expected: _verify_file(path, expected)))
+    return checks
+
+
+def _verify_log(held: HeldCollection) -> int:
+    read = 0
+    for _, body in held.log.read(held.log.first - 1):
+        decode(body)
+        read += len(body)
+    return read
+
+
+def _verify_manifest(held: HeldCollection, name: str) -> int:
+    raw = held.store.get(name)
+    decode_manifest(raw, name)
+    return len(raw)
+
+
+def _verify_file(path: Path, expected: tuple[int, int]) -> int:
+    found = checksum(path)
+    if found != tuple(expected):
+        raise Damaged(f"{path.name} has {found[0]:,} bytes with checksum {found[1]:08x}; expected {expected[0]:,} with {expected[1]:08x}")
+    return found[0]
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,322 @@
+"""Upkeep of one held collection, step by step: seal what is frozen, split crowded regions, merge small segments, build probe indexes, trim.
+
+Each step is short enough to stop between; a crash at any point leaves the last manifest and the log, which together are whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from paradox.errors import SegmentCorrupt
+from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
+from paradox.model.points import Matrix
+from paradox.model.recall import Curve
+from paradox.model.topology import RegionMap
+from paradox.node.held import MANIFESTS, SEGMENTS, Frozen, HeldCollection
+from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
+from paradox.shard.manifest import Manifest, SegmentEntry, encode_manifest, map_to_plain
+from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
+from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
+from paradox.shard.upkeep import crowded, merge_run
+from paradox.space.regions import assign
+from paradox.space.split import children_wanted, cluster, replace_regions
+
+MANIFESTS_KEPT = 2
+SAMPLE_MAX = 65_536
+CHECK_BYTES = 16 << 20
+
+
+class Upkeep:
+    """The background work of one collection. One thread calls `step` until it returns False."""
+
+    def __init__(self, held: HeldCollection, files: Any) -> None:
+        """files: the local store, which maps and adopts files (ports.objects.Mappable and ObjectStore)."""
+        self._held = held
+        self._store = files
+        self._made = max((int(name.rsplit("/", 1)[1]) for name in held.store.list(MANIFESTS)), default=0)
+        self._crcs: dict[str, dict[str, tuple[int, int]]] = {}
+        if held.manifest is not None:
+            for entry in held.manifest.segments:
+                self._crcs[entry.name] = entry.files
+        self._unprobed: set[str] = set()
+
+    def step(self, *, idle: bool) -> bool:
+        """Do the most pressing piece of work, if any, and tell whether there was some."""
+        held = self._held
+        if held.frozen:
+            frozen = held.frozen[0]
+            self._split(frozen)
+            self._seal(frozen)
+            return True
+        for shard in held.engine.shards:
+            sealed = [segment for segment in shard.segments if isinstance(segment, Sealed)]
+            live = [segment.rows - segment.dead for segment in sealed]
+            run = merge_run(live, [segment.rows for segment in sealed], idle=idle, limits=held.limits)
+            if run:
+                self._merge(shard.number, [sealed[number] for number in run])
+                return True
+        return idle and self._probe_one()
+
+    def seal_when_idle(self, points_min: int) -> None:
+        """Set a growing segment aside that is large enough to be worth an index of its own."""
+        held = self._held
+        if any(shard.growing.rows >= points_min for shard in held.engine.shards):
+            with held.committer.turn:
+                held.freeze()
+
+    # -- sealing
+
+    def _seal(self, frozen: Frozen) -> None:
+        held = self._held
+        position = frozen.position
+        for number, growing in frozen.growing.items():
+            rows = np.flatnonzero(alive_at(growing, position))
+            new = self._build(number, [Source(growing, rows)]) if len(rows) else None
+            with held.committer.turn:
+                self._carry_deaths([growing], new, position)
+                held.engine.shards[number].exchange([growing], new[0] if new else None)
+        with held.committer.turn:
+            held.frozen.pop(0)
+        before = held.manifest.position if held.manifest else 0
+        self._write_manifest(position, frozen.regions)
+        held.log.trim(before)  # what the older of the kept manifests needs stays readable
+
+    def _build(self, shard: int, sources: Sequence[Source]) -> tuple[Sealed, Layout]:
+        """Build, store and open a segment of these rows."""
+        held = self._held
+        started = held.env.elapsed_s()
+        assert held.folder is not None
+        name = held.env.random_bytes(8).hex()
+        work = held.folder / "tmp" / name
+        work.mkdir(parents=True)
+        try:
+            layout = build_segment(
+                work,
+                sources,
+                spec=held.spec,
+                regions=regions_of_shard(held.engine.regions, shard),
+                kernels=held.kernels,
+                first_position=0,
+            )
+            files = self._adopt(name, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        segment = held.open_segment(name)
+        self._crcs[name] = files
+        self._measure_scan(segment)
+        held.env.record(SegmentSealed(segment=name, points=segment.rows, elapsed_s=held.env.elapsed_s() - started))
+        return segment, layout
+
+    def _adopt(self, name: str, work: Path) -> dict[str, tuple[int, int]]:
+        """Move finished files into the store; return length and checksum of those that do not check themselves."""
+        files = {}
+        for path in sorted(path for path in work.rglob("*") if path.is_file()):
+            relative = path.relative_to(work).as_posix()
+            if relative != POINTS_FILE:
+                files[relative] = checksum(path)
+            self._store.adopt(f"{SEGMENTS}{name}/{relative}", path)
+        return files
+
+    def _measure_scan(self, segment: Sealed) -> None:
+        for vector, column in segment.vectors.items():
+            if column.spec.metric != "hamming" and segment.rows > 2_000 and column.present() is None:
+                column.scan_curve = measure_scan(column, column.scan, sample_truth(column, seed=segment.rows))
+
+    def _carry_deaths(self, old: Sequence[Segment], new: tuple[Sealed, Layout] | None, position: int) -> None:
+        """Mark in the new segment what died in the old ones after `position`. The caller holds the commit turn."""
+        if new is None:
+            return
+        segment, layout = new
+        for number, source in enumerate(old):
+            mine = np.flatnonzero(layout.source == number)
+            place = np.full(source.rows, -1, dtype=np.int64)
+            place[layout.row[mine]] = mine
+            for since, rows in source.deaths:
+                if since > position:
+                    gone = place[rows]
+                    segment.kill(gone[gone >= 0], since)
+
+    # -- merging
+
+    def _merge(self, shard: int, old: list[Sealed]) -> None:
+        held = self._held
+        started = held.env.elapsed_s()
+        for segment in list(old):
+            try:
+                segment.container.verify()
+            except SegmentCorrupt as error:
+                held.quarantine(segment.name, error.message)
+                with held.committer.turn:
+                    held.engine.shards[shard].exchange([segment], None)
+                old.remove(segment)
+        position = held.manifest.position if held.manifest else 0
+        parts = [(segment, np.flatnonzero(alive_at(segment, position))) for segment in old]
+        sources = [Source(segment, rows) for segment, rows in parts if len(rows)]
+        new = self._build(shard, sources) if sources else None
+        with held.committer.turn:
+            self._carry_deaths([source.segment for source in sources], new, position)
+            held.engine.shards[shard].exchange(old, new[0] if new else None)
+        if new is not None:
+            names = tuple(segment.name for segment in old)
+            held.env.record(SegmentsMerged(segments=names, into=new[0].name, points=new[0].rows, elapsed_s=held.env.elapsed_s() - started))
+        self._write_manifest(position, None)
+
+    # -- probe indexes
+
+    def _probe_one(self) -> bool:
+        """Build the probe index of one segment that lacks it. It is an extra: nothing is lost without it."""
+        held = self._held
+        for shard in held.engine.shards:
+            for segment in shard.segments:
+                if not isinstance(segment, Sealed) or segment.name in self._unprobed:
+                    continue
+                vector = held.spec.main
+                column = segment.vectors[vector]
+                if column.has_probe or not worth_probing(segment, vector):
+                    self._unprobed.add(segment.name)
+                    continue
+                self._unprobed.add(segment.name)
+                regions = segment_regions(segment)
+                path = build_probe(segment, vector, regions, held.kernels)
+                name = probe_file(vector)
+                self._crcs[segment.name] = {**self._crcs.get(segment.name, {}), name: checksum(path)}
+                self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
+                index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
+                column.adopt_probe(measure_probe(column, index, sample_truth(column, seed=segment.rows), regions=len(regions)))
+                self._write_manifest(held.manifest.position if held.manifest else 0, None)
+                return True
+        return False
+
+    # -- regions
+
+    def _split(self, frozen: Frozen) -> None:
+        """Split regions that hold too many points, counting what is sealed and what is about to be."""
+        held = self._held
+        spec = held.spec.vectors[held.spec.main]
+        regions = held.engine.regions
+        if spec.metric == "hamming":
+            return
+        total, weights, samples = 0, [], []
+        for shard in held.engine.shards:
+            for segment in shard.segments:
+                rows = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
+                if not len(rows):
+                    continue
+                total += len(rows)
+                share = np.sort(np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // self._points())])
+                samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[share]]))
+                weights.append(np.full(len(share), len(rows) / len(share)))
+        if total <= held.limits.region_points_max:
+            return
+        sample, weight = np.concatenate(samples), np.concatenate(weights)
+        home = assign(sample, regions, metric=spec.metric)[:, 0]
+        counts = np.bincount(home, weights=weight, minlength=len(regions)).astype(np.int64)
+        parents = crowded(counts, held.limits).tolist()
+        children: list[Matrix] = []
+        for parent in parents:
+            mine = sample[home == parent]
+            wanted = min(children_wanted(int(counts[parent]), held.limits), max(2, len(mine) // 8))
+            children.append(cluster(mine, wanted, metric=spec.metric, seed=int(regions.names[parent])))
+        if parents:
+            new = replace_regions(regions, parents, children, shards=held.spec.shards, metric=spec.metric)
+            held.commit_map(new)
+            held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
+
+    def _points(self) -> int:
+        return max(1, sum(segment.rows for segment in self._held.engine.segments()))
+
+    # -- manifests
+
+    def _write_manifest(self, position: int, regions: RegionMap | None) -> None:
+        """Record the sealed segments as they were at `position`, then drop what no kept manifest names."""
+        held = self._held
+        entries = []
+        for shard in held.engine.shards:
+            for segment in shard.segments:
+                if isinstance(segment, Sealed):
+                    entries.append(self._entry(segment, shard.number, position))
+        plain = map_to_plain(regions) if regions is not None else (held.manifest.map if held.manifest else map_to_plain(held.engine.regions))
+        manifest = Manifest(
+            incarnation=held.log.incarnation,
+            position=position,
+            stamp=held.stamp,
+            segments=tuple(entries),
+            quarantined=tuple(sorted(held.quarantined)),
+            map=plain,
+        )
+        self._made += 1
+        held.store.put(f"{MANIFESTS}{self._made:020d}", encode_manifest(manifest))
+        held.manifest = manifest
+        for shard in held.engine.shards:
+            for segment in shard.segments:
+                forget_deaths(segment, position)
+        self._collect()
+
+    def _entry(self, segment: Sealed, shard: int, position: int) -> SegmentEntry:
+        dead = np.flatnonzero(~alive_at(segment, position)).astype("<u4")
+        return SegmentEntry(
+            name=segment.name,
+            shard=shard,
+            rows=segment.rows,
+            dead=dead.tobytes(),
+            files=self._crcs.get(segment.name, {}),
+            scan_curves={name: column.scan_curve for name, column in segment.vectors.items() if column.scan_curve is not None},
+            probe_curves={name: column.probe_curve for name, column in segment.vectors.items() if column.probe_curve is not None},
+        )
+
+    def _collect(self) -> None:
+        """Delete old manifests and the segments that only they named."""
+        held = self._held
+        names = held.store.list(MANIFESTS)
+        for name in names[:-MANIFESTS_KEPT]:
+            held.store.delete(name)
+        kept: set[str] = set(held.quarantined)
+        for name in names[-MANIFESTS_KEPT:]:
+            raw = held.store.get(name)
+            with_segments = msgspec.msgpack.decode(raw[20:])["segments"] if len(raw) > 20 else []
+            kept.update(entry["name"] for entry in with_segments)
+        for name in held.store.list(SEGMENTS):
+            if name.split("/")[1] not in kept:
+                held.store.delete(name)
+
+
+def regions_of_shard(regions: RegionMap, shard: int) -> RegionMap:
+    """Return the part of a map that one shard holds; the whole map when it holds all or none."""
+    mine = np.flatnonzero(regions.shard_of == shard)
+    if not len(mine) or len(mine) == len(regions):
+        return regions
+    return msgspec.structs.replace(
+        regions, names=regions.names[mine], centroids=regions.centroids[mine], shard_of=np.zeros(len(mine), dtype=np.int32)
+    )
+
+
+def segment_regions(segment: Sealed) -> RegionMap:
+    """Return the map a segment was built with, from its own tables."""
+    centroids = np.asarray(segment.centroids())
+    scale = segment.container.facts["scale"]
+    return RegionMap(
+        epoch=segment.container.facts["epoch"],
+        names=np.asarray(segment.region_names),
+        centroids=np.rint(centroids / np.float32(scale)).astype(np.int8),
+        shard_of=np.zeros(len(centroids), dtype=np.int32),
+        scale=scale,
+        next_name=0,
+    )
+
+
+def checksum(path: Path) -> tuple[int, int]:
+    """Return a file's length and crc32."""
+    crc = length = 0
+    with path.open("rb") as file:
+        while block := file.read(CHECK_BYTES):
+            crc, length = zlib.crc32(block, crc), length + len(block)
+    return length, crc
+
+

@@ -1,0 +1,103 @@
+"""Writing operations, served against one held collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.errors import BatchEmpty, BatchMismatch, PointMissing, QueryInvalid
+from paradox.model.admit import check_batch, check_keys, check_payloads
+from paradox.model.operations import AddPoints, DeletePoints, Receipt, UpdatePoints
+from paradox.model.points import Key, Points, id_of
+from paradox.model.schema import Limits
+from paradox.node.reads import matching_keys
+
+if TYPE_CHECKING:
+    from paradox.node.embedded import OpenedCollection
+
+EMPTY = msgspec.msgpack.encode({})
+TEXT, VECTOR = "text", "vector"
+"""Modalities of points that were given as text, and of those that were given as vectors only."""
+
+
+def add(opened: OpenedCollection, operation: AddPoints, origin: str, limits: Limits) -> Receipt:
+    """Check, encode, make durable and searchable."""
+    held, rows = opened.held, operation.rows
+    vectors = dict(operation.vectors)
+    if operation.texts is not None and held.spec.main not in vectors and rows:
+        vectors[held.spec.main] = opened.encoder(held.spec.main).encode(operation.texts)
+    check_batch(held.spec, rows, vectors, operation.present)
+    keys = operation.keys if operation.keys is not None else _made_keys(rows, held.env.now_us() // 1000, held.env.random_bytes(10 * rows))
+    payloads = operation.payloads if operation.payloads is not None else [EMPTY] * rows
+    at_us = operation.at_us if operation.at_us is not None else np.full(rows, held.env.now_us(), dtype=np.int64)
+    modality = operation.modality or [TEXT if operation.texts is not None else VECTOR] * rows
+    for name, column in (("ids", keys), ("payloads", payloads), ("times", at_us), ("modalities", modality)):
+        if len(column) != rows:
+            raise BatchMismatch(f"{len(column)} {name} for {rows} points", hint=f"give one of the {name} a point, or leave them out")
+    check_keys(keys)
+    check_payloads(payloads, limits)
+    points = Points(
+        keys=keys,
+        vectors=vectors,
+        payloads=payloads,
+        at_us=at_us,
+        modality=modality,
+        stamp=np.zeros(rows, dtype=np.uint64),
+        key_id=np.zeros(rows, dtype=np.uint32),
+        origin=origin,
+        present=dict(operation.present),
+    )
+    position = held.commit_write(points)
+    return Receipt(ids=[id_of(key) for key in keys] if operation.keys is None or _has_uuid(keys) else list(keys), position=position)  # type: ignore[arg-type]
+
+
+def update(opened: OpenedCollection, operation: UpdatePoints, limits: Limits) -> Receipt:
+    """Set payload fields of points that exist."""
+    if not operation.keys:
+        raise BatchEmpty("the update names no point", hint="give at least one id")
+    check_keys(operation.keys)
+    check_payloads(operation.payloads, limits)
+    there = opened.held.locate(operation.keys)
+    missing = next((key for key in operation.keys if key not in there), None)
+    if missing is not None:
+        raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
+    position = opened.held.commit_patch(operation.keys, operation.payloads)
+    return Receipt(ids=[id_of(key) for key in operation.keys], position=position)
+
+
+def delete(opened: OpenedCollection, operation: DeletePoints, limits: Limits) -> Receipt:
+    """Delete points by id, or by filter resolved to ids now."""
+    held = opened.held
+    if (operation.keys is None) == (operation.where is None):
+        raise QueryInvalid("delete needs either ids or where", hint="to delete everything, drop the collection")
+    if operation.where is not None:
+        gone = matching_keys(held, operation.where, limits)
+    else:
+        there = held.locate(operation.keys or [])
+        gone = [key for key in dict.fromkeys(operation.keys or []) if key in there]
+    position = held.commit_remove(gone) if gone else held.engine.applied
+    return Receipt(ids=[id_of(key) for key in gone], position=position)
+
+
+def _has_uuid(keys: list[Key]) -> bool:
+    return bytes in set(map(type, keys))
+
+
+def _made_keys(count: int, now_ms: int, dice: bytes) -> list[Key]:
+    """Return `count` UUIDs of version 7 (RFC 9562), in ascending order: 48 bits of time, a counter, 62 random bits."""
+    raw: NDArray[Any] = np.empty((count, 16), dtype=np.uint8)
+    raw[:, :6] = np.frombuffer(now_ms.to_bytes(6, "big"), dtype=np.uint8)
+    raw[:, 6:] = np.frombuffer(dice, dtype=np.uint8).reshape(count, 10)
+    counter = np.arange(count, dtype=np.uint32)
+    raw[:, 6] = 0x70 | (counter >> 16 & 0x0F)
+    raw[:, 7] = counter >> 8 & 0xFF
+    raw[:, 8] = 0x80 | (raw[:, 8] & 0x3F)
+    order = counter & 0xFF
+    raw[:, 9] = order
+    joined = raw.tobytes()
+    return [joined[start : start + 16] for start in range(0, 16 * count, 16)]
+
+

@@ -1,0 +1,105 @@
+"""Choosing how to search one segment: score the matches exactly, scan every code, or probe the nearest regions. Pure arithmetic.
+
+The promise is recall; among the ways that keep it the cheapest by `Costs` is taken. Filtered searches never probe: a filter can leave the
+neighbours of a query anywhere, and only ways that see every allowed row hold recall at every selectivity.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from paradox.model.recall import Curve, Reading
+
+Way: TypeAlias = Literal["nothing", "exact", "scan", "probe", "text"]
+CAUTION = 0.004  # asked of a curve above the promise: queries are a little harder than stored points
+SCAN_DEFAULT = (Reading(probes=0, depth=2.0, recall=0.985), Reading(probes=0, depth=4.0, recall=0.995), Reading(probes=0, depth=8.0, recall=0.998))
+DEPTH_MIN = 16
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds, at 256 dimensions on one typical core; other sizes in proportion."""
+
+    call_us: float = 15.0
+    scan_row_us: float = 0.0024
+    masked_row_us: float = 0.0048
+    exact_row_us: float = 0.13
+    probe_call_us: float = 60.0
+    probe_row_us: float = 0.006
+    rescore_us: float = 0.4
+
+
+class Terrain(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a segment before it is searched. allowed: rows that pass the filter and live, None = no filter and none dead."""
+
+    rows: int
+    dimensions: int
+    allowed: int | None
+    filtered: bool
+    scan_curve: Curve | None
+    probe_curve: Curve | None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """How one segment is searched. depth: candidates rescored a query. recall and cost_us are estimates."""
+
+    way: Way
+    probes: int
+    depth: int
+    recall: float
+    cost_us: float
+
+
+def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs, queries: int = 1) -> Choice:
+    """Return the cheapest way that is expected to keep `recall`; the best one there is when none does."""
+    size = terrain.dimensions / 256
+    allowed = terrain.rows if terrain.allowed is None else terrain.allowed
+    if not allowed:
+        return Choice(way="nothing", probes=0, depth=0, recall=1.0, cost_us=0.0)
+    every = Choice(way="exact", probes=0, depth=allowed, recall=1.0, cost_us=costs.call_us + allowed * costs.exact_row_us * size)
+    if exact or recall >= 1.0 or allowed <= 2 * k:
+        return every
+    row_us = costs.scan_row_us if terrain.allowed is None else costs.masked_row_us
+    scan = _by_curve(
+        "scan",
+        SCAN_DEFAULT if terrain.scan_curve is None else terrain.scan_curve.readings,
+        k=k,
+        recall=recall,
+        base_us=costs.call_us + terrain.rows * row_us * size,
+        probe_us=0.0,
+        rescore_us=costs.rescore_us * size,
+    )
+    ways = [every, scan]
+    if terrain.probe_curve is not None and not terrain.filtered:
+        ways.append(
+            _by_curve(
+                "probe",
+                terrain.probe_curve.readings,
+                k=k,
+                recall=recall,
+                base_us=costs.probe_call_us,
+                probe_us=terrain.probe_curve.listed * costs.probe_row_us * size,
+                rescore_us=costs.rescore_us * size,
+            )
+        )
+    kept = [way for way in ways if way.recall >= min(recall + CAUTION, 0.999)]
+    return min(kept, key=lambda way: way.cost_us)
+
+
+def _by_curve(
+    way: Way, readings: tuple[Reading, ...], *, k: int, recall: float, base_us: float, probe_us: float, rescore_us: float
+) -> Choice:
+    """Return the cheapest reading that keeps `recall`, else the reading with the most recall."""
+    choices = [
+        Choice(
+            way=way,
+            probes=reading.probes,
+            depth=(depth := max(DEPTH_MIN, round(reading.depth * k))),
+            recall=reading.recall,
+            cost_us=base_us + reading.probes * probe_us + depth * rescore_us,
+        )
+        for reading in readings
+    ]
+    kept = [choice for choice in choices if choice.recall >= recall + CAUTION]
+    return min(kept, key=lambda choice: choice.cost_us) if kept else max(choices, key=lambda choice: choice.recall)

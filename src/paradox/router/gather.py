@@ -1,0 +1,134 @@
+"""Gathering: candidates of many segments become one ranking, and the ranking becomes points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.model.points import Key, Rows
+from paradox.model.queries import Answer
+from paradox.model.schema import Metric
+from paradox.shard.build import Segment
+from paradox.shard.geometry import distance_of
+from paradox.shard.search import Found
+
+SLACK = 2
+"""Ranked beyond k, so that a point seen twice, in its old and its new version, does not cost a place."""
+
+
+class Ranking(msgspec.Struct, frozen=True):
+    """Candidates of every query, best first: (q, c) scores, and the segment and row of each; -1 = empty place."""
+
+    score: NDArray[np.float32]
+    segment: NDArray[np.int64]
+    row: Rows
+
+
+def merge(found: Sequence[Found], *, k: int, copies: int) -> Ranking:
+    """Return the best of all segments' candidates, k · copies and a few more, ties at the edge included for a single query."""
+    score = found[0].score if len(found) == 1 else np.concatenate([part.score for part in found], axis=1)
+    row = found[0].row if len(found) == 1 else np.concatenate([part.row for part in found], axis=1)
+    segment = np.repeat(np.arange(len(found)), [part.row.shape[1] for part in found])
+    keep = k * copies + SLACK
+    if len(score) == 1:
+        order = np.argsort(-score[0], kind="stable")
+        if len(order) > keep:
+            ranked = score[0][order]
+            keep += int(np.count_nonzero(ranked[keep:] == ranked[keep - 1]))
+            order = order[:keep]
+        order = order[None]
+    elif score.shape[1] > keep:
+        order = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
+        order = np.take_along_axis(order, np.argsort(-np.take_along_axis(score, order, axis=1), axis=1, kind="stable"), axis=1)
+    else:
+        order = np.argsort(-score, axis=1, kind="stable")
+    rows = np.take_along_axis(row, order, axis=1)
+    return Ranking(np.take_along_axis(score, order, axis=1), np.where(rows >= 0, segment[order], -1), rows)
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """Columns of chosen rows, in any order asked."""
+
+    keys: list[Any]
+    payloads: list[Any]
+    modality: list[Any]
+    at_us: list[Any]
+    origin: list[Any]
+
+
+def fetch(segments: Sequence[Segment], segment: NDArray[np.int64], row: Rows, *, with_payload: bool) -> Fetched:
+    """Return what a user sees of rows given by segment number and row number, one bulk read a segment."""
+    count = len(row)
+    columns: tuple[list[Any], ...] = ([None] * count, [None] * count, [None] * count, [None] * count, [None] * count)
+    for number in range(len(segments)) if len(segments) > 1 else (0,):
+        places = np.flatnonzero(segment == number).tolist() if len(segments) > 1 else range(count)
+        if not len(places):
+            continue
+        part, rows = segments[number], row[list(places)] if len(segments) > 1 else row
+        modality, at_us, origin = part.own_at(rows)
+        values = (part.keys_at(rows), part.payloads_at(rows) if with_payload else columns[1], modality, at_us, origin)
+        if len(segments) == 1:
+            return Fetched(*values)
+        for column, new in zip(columns, values, strict=True):
+            for place, value in zip(places, new, strict=False):
+                column[place] = value
+    return Fetched(*columns)
+
+
+def answers_of(
+    ranking: Ranking, segments: Sequence[Segment], *, k: int, metric: Metric | None, using: str | None, with_payload: bool
+) -> list[Answer]:
+    """Return one Answer a query: k different points, best first, ties by id. metric None: scores that are no distances (text, fused)."""
+    valid = ranking.row >= 0
+    flat = np.flatnonzero(valid.ravel())
+    fetched = fetch(segments, ranking.segment.ravel()[flat], ranking.row.ravel()[flat], with_payload=with_payload)
+    scores = ranking.score.ravel()[flat]
+    ends = np.cumsum(valid.sum(axis=1)).tolist()
+    tied = bool(np.any(scores[1:] == scores[:-1]))
+    answers, start = [], 0
+    for end in ends:
+        chosen = _places(fetched.keys, scores, start, end, k, tied=tied)
+        whole = len(ends) == 1 and chosen == list(range(len(flat)))
+        best = scores[chosen]
+        vectors = _vectors(segments, ranking, flat[chosen], using) if using is not None else None
+        pick = (lambda column: column) if whole else (lambda column, chosen=chosen: [column[place] for place in chosen])
+        answers.append(
+            Answer(
+                keys=pick(fetched.keys),
+                score=best,
+                distance=distance_of(best, metric) if metric is not None else -best,
+                payloads=pick(fetched.payloads) if with_payload else None,
+                vectors=vectors,
+                modality=pick(fetched.modality),
+                at_us=pick(fetched.at_us),
+                origin=pick(fetched.origin),
+            )
+        )
+        start = end
+    return answers
+
+
+def _places(keys: list[Key], scores: NDArray[np.float32], start: int, end: int, k: int, *, tied: bool) -> list[int]:
+    """Return up to k places between start and end: each key once, equal scores in the order of their ids."""
+    places = list(range(start, end))
+    if tied:
+        places.sort(key=lambda place: (-scores[place], sortable(keys[place])))
+    if len(set(keys[start:end])) < end - start:
+        places = list({keys[place]: place for place in reversed(places)}.values())[::-1]
+        places.sort(key=lambda place: (-scores[place], sortable(keys[place])))
+    return places[:k]
+
+
+def sortable(key: Key) -> tuple[int, Any]:
+    """Return what orders ids of all types: integers, then strings, then UUIDs."""
+    return (0, key) if isinstance(key, int) else (1, key) if isinstance(key, str) else (2, key)
+
+
+def _vectors(segments: Sequence[Segment], ranking: Ranking, flat: NDArray[np.int64], using: str) -> NDArray[Any]:
+    segment, row = ranking.segment.ravel()[flat], ranking.row.ravel()[flat]
+    rows = [segments[int(number)].vectors[using].matrix()[int(at)] for number, at in zip(segment, row, strict=True)]
+    return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)

@@ -1,0 +1,285 @@
+"""Scatter: the engine of a whole collection, over the shards of one folder. The same plan and fan-out as over many machines.
+
+A query visits shards in the order of its nearest region and stops when further shards change nothing (patience), since the copies of a
+point stand in complementary regions on other shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
+from paradox.model.invariants import Invariant, ensure
+from paradox.model.points import Key, Points, hash_keys
+from paradox.model.queries import Answer, Answers, Coverage, Question
+from paradox.model.schema import CollectionSpec
+from paradox.model.topology import RegionMap, shard_name
+from paradox.planner.choose import Choice, Costs
+from paradox.planner.fusion import fuse_ranks
+from paradox.ports.kernels import Kernels
+from paradox.router.gather import Ranking, answers_of, merge
+from paradox.router.trace import Trace
+from paradox.shard.build import Segment
+from paradox.shard.engine import Held, ShardEngine, take
+from paradox.shard.geometry import unit
+from paradox.shard.search import Found, Visit, matching
+from paradox.space.regions import assign, centres, rank
+
+PATIENCE = ((0.9, 1), (0.97, 2), (0.995, 3))
+"""Asked recall up to this → stop after so many shards in a row that left the answer unchanged; above, all are visited."""
+TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
+TEXT_DEPTH = 4
+TEXT_DEPTH_MIN = 50
+
+
+class Scatter:
+    """All shards of one collection. `apply` is called by one thread, in log order; searches run beside it."""
+
+    def __init__(self, spec: CollectionSpec, regions: RegionMap, kernels: Kernels, costs: Costs) -> None:
+        self.spec = spec
+        self.regions = regions
+        self.costs = costs
+        self.shards = [ShardEngine(number, spec, kernels) for number in range(spec.shards)]
+        self.applied = 0
+        self._main = spec.vectors[spec.main]
+
+    # -- writes
+
+    def assign_regions(self, points: Points) -> NDArray[np.int32]:
+        """Return (n, copies) regions of the map that hold each point, nearest first."""
+        if self._main.metric == "hamming":
+            return np.zeros((len(points), self.spec.copies), dtype=np.int32)
+        return assign(points.vectors[self.spec.main], self.regions, metric=self._main.metric, copies=self.spec.copies)
+
+    def apply(self, position: int, entry: Entry) -> None:
+        """Apply the log entry at `position`, the next one."""
+        ensure(Invariant.LOG_ORDER, position == self.applied + 1, f"entry {position} after {self.applied}")
+        match entry:
+            case Write(points=points, regions=regions):
+                self._write(points, regions, position)
+            case Patch(keys=keys, payloads=payloads, stamp=stamp):
+                hashes, changes = hash_keys(keys), dict(zip(keys, payloads, strict=True))
+                for shard in self.shards:
+                    shard.patch(keys, hashes, changes, stamp, position)
+            case Remove(keys=keys):
+                self._kill(self.find_live(keys), position)
+            case MapChange(map=new):
+                self._change_map(new, position)
+        self.applied = position
+
+    def find_live(self, keys: Sequence[Key]) -> list[Held]:
+        """Return the live rows of the keys on every shard."""
+        hashes = hash_keys(keys)
+        return [held for shard in self.shards for held in shard.find_live(keys, hashes)]
+
+    def _kill(self, victims: list[Held], position: int) -> None:
+        for held in victims:
+            held.segment.kill(held.rows, position)
+
+    def _write(self, points: Points, regions: NDArray[np.int32], position: int) -> None:
+        victims = self.find_live(points.keys)
+        if len(self.shards) == 1:
+            self.shards[0].apply_points(points, np.ones(len(points), dtype=np.bool_))
+        else:
+            self._spread(points, regions)
+        self._kill(victims, position)
+
+    def _spread(self, points: Points, regions: NDArray[np.int32]) -> None:
+        holders = np.where(regions >= 0, self.regions.shard_of[np.maximum(regions, 0)], -1)
+        for shard in self.shards:
+            mine = holders == shard.number
+            rows = np.flatnonzero(mine.any(axis=1))
+            if len(rows):
+                shard.apply_points(subset(points, rows), mine[rows, 0])
+
+    def _change_map(self, new: RegionMap, position: int) -> None:
+        """Take a new map. Points whose shards change are written anew where they belong now."""
+        self.regions = new
+        if len(self.shards) == 1:
+            return
+        for shard in self.shards:
+            for segment in shard.segments:
+                owned = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
+                if not len(owned):
+                    continue
+                points, _ = take(Held(segment, owned), self.spec)
+                regions = self.assign_regions(points)
+                victims = self.find_live(points.keys)
+                self._spread(points, regions)
+                self._kill(victims, position)
+
+    # -- reads
+
+    def segments(self) -> list[Segment]:
+        """Return all segments of all shards."""
+        return [segment for shard in self.shards for segment in shard.segments if segment.rows]
+
+    def count(self) -> int:
+        """Return the number of live points."""
+        return sum(shard.count() for shard in self.shards)
+
+    def fields(self) -> dict[str, frozenset[str]]:
+        """Return the payload fields seen, with the kinds of their values."""
+        seen: dict[str, frozenset[str]] = {}
+        for shard in self.shards:
+            for field, kinds in shard.fields().items():
+                seen[field] = seen.get(field, frozenset()) | kinds
+        return seen
+
+    def search(self, question: Question) -> Answers:
+        """Answer a question of one or many queries."""
+        position = self.applied
+        match question.mode:
+            case "vector":
+                visits, ranking, metric = self._by_vector(question)
+            case "text":
+                visits, ranking = self._by_text(question)
+                metric = None
+            case _:
+                visits, ranking = self._hybrid(question)
+                metric = None
+        segments = [visit.segment for visit in visits]
+        answers = answers_of(
+            ranking,
+            segments,
+            k=question.k,
+            metric=metric,
+            using=question.using if question.with_vectors else None,
+            with_payload=question.with_payload,
+        )
+        holders = {shard_name(number): "answered" for number in sorted({self._shard_of(segment) for segment in segments})}
+        trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question)
+        return Answers(of=answers, position=position, coverage=Coverage(share=1.0, holders=holders), trace=trace.plan)
+
+    def _shard_of(self, segment: Segment) -> int:
+        if len(self.shards) == 1:
+            return 0
+        return next((shard.number for shard in self.shards if any(segment is one for one in shard.segments)), 0)
+
+    def _by_vector(self, question: Question) -> tuple[list[Visit], Ranking, Any]:
+        metric = self.spec.vectors[question.using].metric
+        queries = unit(question.vectors, metric)
+        if len(self.shards) == 1:
+            results = self.shards[0].search(queries, question, self.costs)
+        else:
+            results = self._patiently(queries, question)
+        if not results:
+            return [], empty_ranking(len(queries)), metric
+        return [visit for _, visit in results], merge([found for found, _ in results], k=question.k, copies=self.spec.copies), metric
+
+    def _patiently(self, queries: NDArray[Any], question: Question) -> list[tuple[Found, Visit]]:
+        """Visit shards, nearest region first, until patience ends. Many queries at once visit the union of their shards."""
+        if len(queries) > 1:
+            parts = [self._patiently(query[None], question) for query in queries]
+            return stack([dict((id(visit.segment), (found, visit)) for found, visit in part) for part in parts])
+        patience = next((stop for asked, stop in PATIENCE if question.recall <= asked), len(self.shards))
+        order = self._shard_order(queries, question)
+        results: list[tuple[Found, Visit]] = []
+        best, unchanged = np.empty(0, dtype=np.float32), 0
+        for number in order:
+            results.extend(self.shards[number].search(queries, question, self.costs))
+            scores = np.concatenate([found.score[0] for found, _ in results]) if results else best
+            rows = np.concatenate([found.row[0] for found, _ in results]) if results else best
+            top = np.unique(scores[rows >= 0])[-question.k :]
+            unchanged = unchanged + 1 if len(top) >= question.k and np.array_equal(top, best) else 0
+            best = top
+            if unchanged >= patience and not question.exact:
+                break
+        return results
+
+    def _shard_order(self, queries: NDArray[Any], question: Question) -> list[int]:
+        if question.using != self.spec.main or self._main.metric == "hamming":
+            return list(range(len(self.shards)))
+        nearest = rank(queries, centres(self.regions), self._main.metric)[0]
+        order = dict.fromkeys(self.regions.shard_of[nearest].tolist())
+        return [*order, *(number for number in range(len(self.shards)) if number not in order)]
+
+    def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
+        visits, scores, rows = [], [], []
+        depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
+        for segment in self.segments():
+            index = segment.text()
+            if index is None:
+                continue
+            mask = matching(segment, question)
+            alive = segment.alive()
+            allow = alive.copy() if mask is None else mask & alive[: len(mask)]
+            visits.append(Visit(segment, TEXT_CHOICE, int(np.count_nonzero(allow))))
+            parts = [index.search(text, depth, allow=allow if segment.dead or mask is not None else None) for text in question.texts]
+            width = max((len(part) for _, part in parts), default=0)
+            scores.append(np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in parts]))
+            rows.append(np.stack([np.pad(row, (0, width - len(row)), constant_values=-1) for _, row in parts]))
+        if not visits:
+            return [], empty_ranking(len(question.texts))
+        found = [Found(score.astype(np.float32), row) for score, row in zip(scores, rows, strict=True)]
+        return visits, merge(found, k=depth if question.mode == "hybrid" else question.k, copies=self.spec.copies)
+
+    def _hybrid(self, question: Question) -> tuple[list[Visit], Ranking]:
+        """Join the two rankings by reciprocal rank fusion, over the segments of both."""
+        depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
+        near, by_vector, _ = self._by_vector(msgspec.structs.replace(question, k=depth))
+        told, by_text = self._by_text(question)
+        visits = [*near, *(visit for visit in told if all(visit.segment is not other.segment for other in near))]
+        number = {id(visit.segment): place for place, visit in enumerate(visits)}
+        fused = []
+        for query in range(len(question.texts)):
+            rankings = []
+            for part, ranking in ((near, by_vector), (told, by_text)):
+                valid = ranking.row[query] >= 0
+                places = np.array([number[id(visit.segment)] for visit in part] or [0], dtype=np.int64)
+                rankings.append((places[ranking.segment[query][valid]] << 40) | ranking.row[query][valid])
+            fused.append(fuse_ranks(rankings, limit=question.k * self.spec.copies + 2))
+        width = max(len(code) for _, code in fused)
+        score = np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in fused]).astype(np.float32)
+        code = np.stack([np.pad(code, (0, width - len(code)), constant_values=-1) for _, code in fused])
+        return visits, Ranking(score, np.where(code >= 0, code >> 40, -1), np.where(code >= 0, code & ((1 << 40) - 1), -1))
+
+
+def subset(points: Points, rows: NDArray[np.int64]) -> Points:
+    """Return chosen rows of points."""
+    chosen = rows.tolist()
+    return msgspec.structs.replace(
+        points,
+        keys=[points.keys[row] for row in chosen],
+        vectors={name: column[rows] for name, column in points.vectors.items()},
+        payloads=[points.payloads[row] for row in chosen],
+        at_us=points.at_us[rows],
+        modality=[points.modality[row] for row in chosen],
+        stamp=points.stamp[rows],
+        key_id=points.key_id[rows],
+        present={name: mask[rows] for name, mask in points.present.items()},
+    )
+
+
+def empty_ranking(queries: int) -> Ranking:
+    """Return a ranking without candidates."""
+    return Ranking(np.empty((queries, 0), dtype=np.float32), np.empty((queries, 0), dtype=np.int64), np.empty((queries, 0), dtype=np.int64))
+
+
+def stack(parts: list[dict[int, tuple[Found, Visit]]]) -> list[tuple[Found, Visit]]:
+    """Join one-query results that visited different segments into results of all queries, blank where a query did not visit."""
+    visits = {number: visit for part in parts for number, (_, visit) in part.items()}
+    joined = []
+    for number, visit in visits.items():
+        width = max(part[number][0].row.shape[1] for part in parts if number in part)
+        score = np.full((len(parts), width), -np.inf, dtype=np.float32)
+        row = np.full((len(parts), width), -1, dtype=np.int64)
+        for query, part in enumerate(parts):
+            if number in part:
+                found = part[number][0]
+                score[query, : found.score.shape[1]], row[query, : found.row.shape[1]] = found.score[0], found.row[0]
+        joined.append((Found(score, row), visit))
+    return joined
+
+
+def answer_of_keys(segments: Sequence[Segment], held: Sequence[Held], *, using: str | None) -> Answer:
+    """Return live rows as an Answer without scores, in the order given."""
+    number = np.concatenate([np.full(len(part.rows), place) for place, part in enumerate(held)]) if held else np.empty(0, dtype=np.int64)
+    row = np.concatenate([part.rows for part in held]) if held else np.empty(0, dtype=np.int64)
+    ranking = Ranking(np.zeros((1, len(row)), dtype=np.float32), number[None].astype(np.int64), row[None])
+    return answers_of(ranking, [part.segment for part in held], k=len(row), metric=None, using=using, with_payload=True)[0]

@@ -1,0 +1,94 @@
+"""Manifests: what a snapshot consists of, at one log position. Written under a new number each time, the newest whole one counts."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.errors import FormatTooNew, SegmentCorrupt
+from paradox.model.recall import Curve
+from paradox.model.topology import RegionMap
+
+MAGIC = b"PDXMAN1\n"
+VERSION = 1
+HEAD = struct.Struct("<8sIQ")  # magic, crc32 of the body, its length
+
+
+class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One sealed segment of the snapshot. dead: rows (uint32, little endian) that were gone at the snapshot's position.
+
+    files: name → (length, crc32) of every file of the segment but the points file, which checks itself.
+    """
+
+    name: str
+    shard: int
+    rows: int
+    dead: bytes
+    files: dict[str, tuple[int, int]]
+    scan_curves: dict[str, Curve] = {}
+    probe_curves: dict[str, Curve] = {}
+
+    def dead_rows(self) -> NDArray[np.uint32]:
+        """Return `dead` as rows."""
+        return np.frombuffer(self.dead, dtype="<u4")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows."""
+
+    version: int = VERSION
+    incarnation: int
+    position: int
+    stamp: int
+    segments: tuple[SegmentEntry, ...]
+    quarantined: tuple[str, ...] = ()
+    map: dict[str, Any]
+
+
+def map_to_plain(regions: RegionMap) -> dict[str, Any]:
+    """Return a map of regions as plain values."""
+    return {
+        "epoch": regions.epoch,
+        "scale": regions.scale,
+        "next_name": regions.next_name,
+        "dimensions": regions.centroids.shape[1],
+        "names": regions.names.astype("<i8").tobytes(),
+        "centroids": regions.centroids.tobytes(),
+        "shard_of": regions.shard_of.astype("<i4").tobytes(),
+    }
+
+
+def map_from_plain(plain: dict[str, Any]) -> RegionMap:
+    """Return the map of `map_to_plain`'s values."""
+    return RegionMap(
+        epoch=plain["epoch"],
+        names=np.frombuffer(plain["names"], dtype="<i8"),
+        centroids=np.frombuffer(plain["centroids"], dtype=np.int8).reshape(-1, plain["dimensions"]),
+        shard_of=np.frombuffer(plain["shard_of"], dtype="<i4"),
+        scale=plain["scale"],
+        next_name=plain["next_name"],
+    )
+
+
+def encode_manifest(manifest: Manifest) -> list[bytes]:
+    """Return a manifest's bytes in pieces."""
+    body = msgspec.msgpack.encode(manifest)
+    return [HEAD.pack(MAGIC, zlib.crc32(body), len(body)), body]
+
+
+def decode_manifest(raw: bytes, name: str) -> Manifest:
+    """Return the manifest of these bytes. Raises SegmentCorrupt, FormatTooNew."""
+    if len(raw) >= HEAD.size:
+        magic, crc, length = HEAD.unpack_from(raw)
+        body = raw[HEAD.size :]
+        if magic == MAGIC and len(body) == length and zlib.crc32(body) == crc:
+            version = msgspec.msgpack.decode(body).get("version", 0)
+            if version > VERSION:
+                raise FormatTooNew(f"manifest {name} has format {version}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
+            return msgspec.msgpack.decode(body, type=Manifest)
+    raise SegmentCorrupt(f"manifest {name} is damaged or was cut off", hint="an older manifest and the log are used instead; run verify")

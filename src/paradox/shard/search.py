@@ -1,0 +1,188 @@
+"""Searching one segment: which rows may answer, which candidates the index offers, and their exact scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paradox.model.points import Mask, Rows
+from paradox.model.queries import Question
+from paradox.planner.choose import Choice, Costs, Terrain, choose
+from paradox.shard.build import Segment
+from paradox.shard.geometry import query_form, score_pairs
+from paradox.shard.growing import GrowingVectors
+from paradox.shard.sealed import Sealed, SealedVectors
+
+FILTERS_KEPT_MAX = 64
+EXACT_BLOCK_ROWS = 16_384
+DEAD_SHARE_MASKED = 0.1
+"""Above this share of dead rows the index is told which rows live; below, asking for a few more is cheaper."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Candidates of one segment with exact scores: (q, c) each; row -1 and score -inf mark an empty place."""
+
+    score: NDArray[np.float32]
+    row: Rows
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """What was done in one segment, for the plan."""
+
+    segment: Segment
+    choice: Choice
+    allowed: int | None
+
+
+def matching(segment: Segment, question: Question) -> Mask | None:
+    """Return (n,) rows that pass the question's filter, modality and times, dead ones included; None when nothing is asked.
+
+    Masks of sealed segments are kept, since their rows never change.
+    """
+    if question.where is None and question.modality is None and question.between_us is None:
+        return None
+    if isinstance(segment, Sealed):
+        key = (question.where, question.modality, question.between_us)
+        known = segment.filters.get(key)
+        if known is None:
+            known = _evaluate(segment, question)
+            if len(segment.filters) >= FILTERS_KEPT_MAX:
+                segment.filters.pop(next(iter(segment.filters)), None)
+            segment.filters[key] = known
+        return known
+    return _evaluate(segment, question)
+
+
+def _evaluate(segment: Segment, question: Question) -> Mask:
+    own = segment.own()
+    mask = np.ones(len(own.at_us), dtype=np.bool_)
+    if question.between_us is not None:
+        low, high = question.between_us
+        mask &= (own.at_us >= low) & (own.at_us <= high)
+    if question.modality is not None:
+        codes, names = own.modality
+        mask &= codes == names.index(question.modality) if question.modality in names else False
+    if question.where is not None:
+        columns = segment.columns()
+        passed = columns.evaluate(question.where, own, segment.payload)
+        mask &= passed[: len(mask)]
+    return mask
+
+
+def allowed_rows(segment: Segment, question: Question, vectors: GrowingVectors | SealedVectors) -> tuple[Mask | None, bool]:
+    """Return (rows that may answer, whether a filter decided): None when every row may."""
+    mask = matching(segment, question)
+    present = vectors.present()
+    filtered = mask is not None
+    if mask is None and present is None and not segment.dead:
+        return None, False
+    alive = segment.alive()
+    if mask is None:
+        mask = alive.copy() if present is None else alive[: len(present)] & present
+    else:
+        mask = mask & alive[: len(mask)]
+        if present is not None:
+            mask &= present[: len(mask)]
+    return mask, filtered
+
+
+def search_segment(segment: Segment, queries: NDArray[Any], question: Question, costs: Costs) -> tuple[Found, Visit]:
+    """Return the best candidates of a segment for (q, d) queries (unit length for cosine), with exact scores."""
+    vectors = segment.vectors[question.using]
+    rows = segment.rows
+    few_dead = 0 < segment.dead <= rows * DEAD_SHARE_MASKED and vectors.present() is None
+    if few_dead and question.where is None and question.modality is None and question.between_us is None:
+        allow, filtered, allowed = None, False, rows - segment.dead
+    else:
+        allow, filtered = allowed_rows(segment, question, vectors)
+        allowed = rows if allow is None else int(np.count_nonzero(allow))
+        few_dead = False
+    terrain = Terrain(
+        rows=rows,
+        dimensions=vectors.spec.dimensions,
+        allowed=None if allow is None else allowed,
+        filtered=filtered or allow is not None,
+        scan_curve=vectors.scan_curve,
+        probe_curve=vectors.probe_curve,
+    )
+    choice = choose(terrain, k=question.k, recall=question.recall, exact=question.exact, costs=costs, queries=len(queries))
+    if vectors.spec.metric == "hamming" and choice.way != "nothing":
+        choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k, allowed))
+    visit = Visit(segment, choice, None if allow is None else allowed)
+    match choice.way:
+        case "nothing":
+            return Found(np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)), visit
+        case "exact":
+            every = np.flatnonzero(segment.alive()[:rows] if allow is None else allow)
+            return score_all(vectors, queries, every, keep=question.k), visit
+        case _:
+            return _by_index(segment, vectors, queries, choice, allow, few_dead), visit
+
+
+def _by_index(
+    segment: Segment, vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], choice: Choice, allow: Mask | None, few_dead: bool
+) -> Found:
+    index = vectors.probe if choice.way == "probe" else vectors.scan
+    if index is None:
+        index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
+    asked = query_form(queries, vectors.spec.metric, vectors.length) if choice.way == "scan" else queries
+    depth = choice.depth
+    if few_dead:  # ask for what the dead may take, and as much again
+        depth += 8 + int(2 * depth * segment.dead / segment.rows)
+    _, rows = index.search(np.ascontiguousarray(asked), depth, allow=allow, probes=choice.probes)
+    rows = distinct(np.asarray(rows, dtype=np.int64))
+    if few_dead:
+        alive = segment.alive()
+        rows = np.where((rows >= 0) & alive[np.clip(rows, 0, len(alive) - 1)], rows, -1)
+        live = segment.rows - segment.dead
+        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, live):  # the dead crowd this place: name the living
+            mask = alive.copy()
+            _, rows = index.search(np.ascontiguousarray(asked), choice.depth, allow=mask, probes=choice.probes)
+            rows = distinct(np.asarray(rows, dtype=np.int64))
+    return rescore(vectors, queries, rows)
+
+
+def distinct(rows: Rows) -> Rows:
+    """Return (q, c) candidates in row order with repeats blanked to -1."""
+    rows = np.sort(rows, axis=1)
+    repeated = rows[:, 1:] == rows[:, :-1]
+    if repeated.any():
+        rows[:, 1:][repeated] = -1
+    return rows
+
+
+def rescore(vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], rows: Rows) -> Found:
+    """Return candidates with their exact scores from the stored vectors. Cost: q · c · d, one row read a candidate."""
+    matrix, inverse = vectors.matrix(), vectors.inverse()
+    score = score_pairs(queries, matrix[rows], inverse[rows], vectors.spec.metric)
+    score[rows < 0] = -np.inf
+    return Found(score, rows)
+
+
+def score_all(vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], rows: Rows, *, keep: int) -> Found:
+    """Return the `keep` best of `rows` for each query, every one scored exactly, ties at the edge kept. Cost: q · rows · d."""
+    matrix, inverse, metric = vectors.matrix(), vectors.inverse(), vectors.spec.metric
+    best = Found(np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
+    for start in range(0, len(rows), EXACT_BLOCK_ROWS):
+        block = rows[start : start + EXACT_BLOCK_ROWS]
+        picked, length = matrix[block], inverse[block]
+        parts = [score_pairs(query[None], picked[None], length[None], metric) for query in queries]
+        score = np.concatenate((best.score, np.concatenate(parts)), axis=1)
+        row = np.concatenate((best.row, np.broadcast_to(block, (len(queries), len(block)))), axis=1)
+        best = best_of(score, row, keep)
+    return best
+
+
+def best_of(score: NDArray[np.float32], row: Rows, keep: int) -> Found:
+    """Return each query's `keep` best columns, and for one query also those that tie with the last."""
+    if score.shape[1] <= keep:
+        return Found(score, row)
+    if len(score) == 1:
+        edge = np.partition(score[0], -keep)[-keep]
+        chosen = np.flatnonzero(score[0] >= edge)[None]
+    else:
+        chosen = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
+    return Found(np.take_along_axis(score, chosen, axis=1), np.take_along_axis(row, chosen, axis=1))

@@ -1,0 +1,5 @@
+"""CARRY: the ways from a client to a database.
+
+In: operations. Out: replies, or a ParadoxError. `inprocess` is the way inside one process; ways to other processes stand beside it.
+`client`, `connect` and what stands above them may import this package; it imports `ports` and `model`.
+"""

@@ -1,0 +1,62 @@
+"""The way to a database in this very process, for callers that await.
+
+`asyncio` is imported where it is used: a program without an event loop never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+from paradox.model.operations import Operation, Scroll
+from paradox.model.queries import Answer
+from paradox.ports.transport import Transport
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+async def aside(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Run blocking work in a thread, so that the event loop goes on."""
+    from asyncio import to_thread
+
+    return await to_thread(work, *args, **kwargs)
+
+
+def inline(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Run blocking work here and now: what `aside` is to callers that block."""
+    return work(*args, **kwargs)
+
+
+class Offloaded:
+    """An AsyncTransport over a Transport: each operation runs in a thread."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, operation: Operation) -> Any:
+        """Return the reply, or raise a ParadoxError. A Scroll's pages are read in threads too."""
+        reply = await aside(self._transport.send, operation)
+        return msgspec.structs.replace(reply, answers=_Pages(reply.answers)) if isinstance(reply, Scroll) else reply
+
+    async def close(self) -> None:
+        """Let go of the database. Safe to call twice."""
+        await aside(self._transport.close)
+
+
+class _Pages:
+    """The pages of a scroll, for `async for`."""
+
+    def __init__(self, pages: Iterator[Answer]) -> None:
+        self._pages = pages
+
+    def __aiter__(self) -> AsyncIterator[Answer]:
+        return self
+
+    async def __anext__(self) -> Answer:
+        page = await aside(next, self._pages, None)
+        if page is None:
+            raise StopAsyncIteration
+        return page
