@@ -104,7 +104,7 @@ class LogConformance:
             log.append([[bytes(200) + b"%d" % number]])
         log.trim(39)
         assert log.first > 1, "the fixture must have files small enough to be trimmed"
-        with pytest.raises(LogCorrupt, match="trimmed.*entry 1 was asked for"):
+        with pytest.raises(LogCorrupt, match=r"trimmed.*entry 1 was asked for"):
             list(log.read(0))
 
     def test_a_closed_log_takes_no_calls(self, log: Log) -> None:

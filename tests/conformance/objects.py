@@ -7,7 +7,25 @@ import pytest
 from paradox.errors import NameInvalid, ObjectConflict
 from paradox.ports.objects import ObjectStore
 
-BAD_NAMES = ["", "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\nb", "a\0b", "a\\b", ".hidden", "a/.b", "x" * 256, "\ud800"]
+BAD_NAMES = [
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    ".",
+    "..",
+    "a/..",
+    "../a",
+    "a/./b",
+    "a\nb",
+    "a\0b",
+    "a\\b",
+    ".hidden",
+    "a/.b",
+    "x" * 256,
+    "\ud800",
+]
 
 
 class ObjectStoreConformance:

@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conformance.log import LogConformance
-from worlds import TestEnv
 
+from conformance.log import LogConformance
 from paradox.log.file import FileLog
 from paradox.log.memory import MemoryLog
 from paradox.model.schema import Limits
 from paradox.objects.disk import RealDisk
 from paradox.ports.log import Log
+from worlds import TestEnv
 
 
 class TestMemoryLog(LogConformance):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from conformance.log import entries
 from disks import LOSSES, FaultyDisk, Loss, SimulatedDisk
-from worlds import TestEnv
-
 from paradox.errors import LogUnavailable, StoreFull
 from paradox.log.file import FileLog
 from paradox.model.events import TailRepaired
 from paradox.model.schema import Limits
+from worlds import TestEnv
 
 FOLDER = Path("/database/log")
 LIMITS = Limits(log_file_bytes_max=3000)
@@ -75,7 +75,7 @@ def long_story(seed: int) -> Story:
     story = Story(seed)
     dice = story.dice
     log = story.open()
-    for step in range(70):
+    for step in range(64):
         story.append(log, *(dice.choice((0, 7, 40, 300, 512, 900, 2000)) for _ in range(dice.choice((1, 1, 2, 3, 5)))))
         if step % 15 == 14:
             story.trim(log, dice.randrange(log.first, log.last))
@@ -121,7 +121,14 @@ def entries_from_first(log: FileLog) -> dict[int, bytes]:
     return dict(entries(log, log.first - 1))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_a_hundred_other_lives_lose_nothing_acknowledged(seed: int) -> None:
+    for wreck in long_story(seed).wrecks:
+        check(wreck)
+
+
+@pytest.mark.parametrize("seed", [1])
 def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(seed: int) -> None:
     story = long_story(seed)
     assert story.operations > 180
@@ -136,7 +143,7 @@ def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(seed: int) -> None
 def test_a_second_power_cut_during_the_repair_loses_nothing_either() -> None:
     story = Story(5)
     log = story.open()
-    for sizes in ([500], [40, 900, 900], [700, 1], [300, 2000, 300], [600]):
+    for sizes in ([500], [40, 900, 900], [300, 2000, 300]):
         story.append(log, *sizes)
     first = [wreck for wreck in story.wrecks if wreck.in_flight]
     wrecks = 0
@@ -152,7 +159,7 @@ def test_a_second_power_cut_during_the_repair_loses_nothing_either() -> None:
         for again in second.wrecks:
             check(again)
         wrecks += len(second.wrecks)
-    assert wrecks > 300
+    assert wrecks > 150
 
 
 @pytest.mark.parametrize("written", [0, 1, 40, 64, 500, 1500])
@@ -200,5 +207,4 @@ def test_these_tests_notice_a_sync_that_is_forgotten(forgotten: str, monkeypatch
     story.append(log, 100)
     story.append(log, 100)
     with pytest.raises(AssertionError, match="gone"):
-        for wreck in story.wrecks:
-            check(wreck)
+        check(story.wrecks[-1])

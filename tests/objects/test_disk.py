@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+
 from conformance.disk import DiskConformance, content, written
 from disks import SimulatedDisk
-
 from paradox.objects.disk import RealDisk
 from paradox.ports.disk import Disk
 

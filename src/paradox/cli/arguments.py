@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from argparse import SUPPRESS as LEFT_OUT
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -42,20 +41,55 @@ class Parser(ArgumentParser):
 
 
 def read_arguments(words: Sequence[str]) -> Namespace:
-    """Return what the command line says. Raises UsageInvalid; `--help` and `--version` raise SystemExit(0) after printing."""
-    leading = _first_verb(words)
-    if leading is not None and leading not in VERB_NAMES:
-        near = difflib.get_close_matches(leading, VERB_NAMES, n=2, cutoff=0.5)
-        raise UsageInvalid(
-            f"{leading!r} is not a command of paradox",
-            hint=f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(VERB_NAMES)}",
-        )
-    parser, parsers = _build(full=leading or "")
-    arguments, unknown = parser.parse_known_args(words)
+    """Return what the command line says; `verb` is None when none was named.
+
+    Options of a verb may stand before, between and after its words. Raises UsageInvalid; a verb's `--help` prints and raises SystemExit(0).
+    """
+    place = _place_of_verb(words)
+    leading = Parser(prog="paradox", add_help=False, allow_abbrev=False)
+    leading.add_argument("--help", "-h", action="store_true", dest="help_wanted")
+    leading.add_argument("--version", action="store_true", dest="version_wanted")
+    _common(leading)
+    arguments = _read(leading, words[:place], Namespace(verb=None))
+    if place == len(words):
+        return arguments
+    verb = _verb_named(words[place])
+    parser = Parser(
+        prog=f"paradox {verb.name}",
+        description=verb.summary[0].upper() + verb.summary[1:] + ".",
+        epilog="example:\n" + "\n".join(f"  {line}" for line in verb.example.splitlines()),
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.arrange(parser)
+    _common(parser)
+    return _read(parser, words[place + 1 :], Namespace(**{**vars(arguments), "verb": verb.name}))
+
+
+def _read(parser: Parser, words: Sequence[str], into: Namespace) -> Namespace:
+    arguments, unknown = parser.parse_known_intermixed_args(list(words), into)
     if unknown:
-        chosen = parsers.get(leading or "", parser)
-        raise UsageInvalid(f"unknown argument {unknown[0]!r}", hint=_near_option(unknown[0], chosen))
+        raise UsageInvalid(f"unknown argument {unknown[0]!r}", hint=_near_option(unknown[0], parser))
     return arguments
+
+
+def _place_of_verb(words: Sequence[str]) -> int:
+    """Return where the first word stands that is neither an option nor the value of one; the end when there is none."""
+    takes_value = False
+    for place, word in enumerate(words):
+        if not takes_value and not word.startswith("-"):
+            return place
+        takes_value = word == "--data" and not takes_value
+    return len(words)
+
+
+def _verb_named(word: str) -> Verb:
+    for verb in VERBS:
+        if verb.name == word:
+            return verb
+    near = difflib.get_close_matches(word, VERB_NAMES, n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(VERB_NAMES)}"
+    raise UsageInvalid(f"{word!r} is not a command of paradox", hint=hint)
 
 
 def overview() -> str:
@@ -78,46 +112,11 @@ example:
 """
 
 
-def _first_verb(words: Sequence[str]) -> str | None:
-    takes_value = False
-    for word in words:
-        if takes_value:
-            takes_value = False
-        elif word == "--data":
-            takes_value = True
-        elif not word.startswith("-"):
-            return word
-    return None
-
-
-def _build(full: str) -> tuple[Parser, dict[str, Parser]]:
-    """Return the parser and one parser a verb; only the verb `full` gets its own arguments, so that the others cost nothing."""
-    parser = Parser(prog="paradox", add_help=False, allow_abbrev=False)
-    parser.add_argument("--help", "-h", action="store_true", dest="help_wanted")
-    parser.add_argument("--version", action="store_true", dest="version_wanted")
-    _common(parser, data=None, json=False, debug=False)
-    children = parser.add_subparsers(dest="verb", parser_class=Parser)
-    parsers = {}
-    for verb in VERBS:
-        child = children.add_parser(
-            verb.name,
-            description=verb.summary[0].upper() + verb.summary[1:] + ".",
-            epilog="example:\n" + "\n".join(f"  {line}" for line in verb.example.splitlines()),
-            formatter_class=RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if verb.name == full:
-            verb.arrange(child)
-        _common(child, data=LEFT_OUT, json=LEFT_OUT, debug=LEFT_OUT)
-        parsers[verb.name] = child
-    return parser, parsers
-
-
-def _common(parser: ArgumentParser, *, data: object, json: object, debug: object) -> None:
-    """Add what every command takes. Given after the verb or before it; a verb's own default must not hide the latter."""
-    parser.add_argument("--data", metavar="DIR", default=data, help="the folder of the database (default ./memory)")
-    parser.add_argument("--json", action="store_true", default=json, help="print JSON and nothing else")
-    parser.add_argument("--debug", action="store_true", default=debug, help="show where an unexpected error came from")
+def _common(parser: ArgumentParser) -> None:
+    """Add what every command takes. What was given before the verb is the default after it."""
+    parser.add_argument("--data", metavar="DIR", help="the folder of the database (default ./memory)")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
 
 
 def _near_option(word: str, parser: ArgumentParser) -> str:
@@ -247,7 +246,7 @@ VERBS = (
     Verb(
         "add",
         "add points, or replace those with the same ids",
-        "paradox add notes \"The tide turns at noon.\" --id tide --payload '{\"topic\": \"sea\"}'\nparadox add notes --file texts.txt",
+        'paradox add notes "The tide turns at noon." --id tide --payload \'{"topic": "sea"}\'\nparadox add notes --file texts.txt',
         _add,
         POINTS,
     ),
@@ -259,11 +258,29 @@ VERBS = (
         _search,
         POINTS,
     ),
-    Verb("delete", "delete points by id or by filter", 'paradox delete notes tide\nparadox delete notes --where "year < 1800"', _delete, POINTS),
+    Verb(
+        "delete",
+        "delete points by id or by filter",
+        'paradox delete notes tide\nparadox delete notes --where "year < 1800"',
+        _delete,
+        POINTS,
+    ),
     Verb("count", "count points", 'paradox count notes --where "year >= 1990"', _count, POINTS),
-    Verb("import", "add the points of a file; an interrupted import goes on where it was", "paradox import notes rows.parquet", _import, POINTS),
+    Verb(
+        "import",
+        "add the points of a file; an interrupted import goes on where it was",
+        "paradox import notes rows.parquet",
+        _import,
+        POINTS,
+    ),
     Verb("export", "write every point to a file", "paradox export notes rows.jsonl", _export, POINTS),
-    Verb("explain", "draw how a search is done, with its estimated and its true recall", 'paradox explain notes "high water"', _question, INSIDE),
+    Verb(
+        "explain",
+        "draw how a search is done, with its estimated and its true recall",
+        'paradox explain notes "high water"',
+        _question,
+        INSIDE,
+    ),
     Verb("info", "describe a collection", "paradox info notes", _collection, INSIDE),
     Verb("status", "say how the database is", "paradox status --data ./memory", _nothing, INSIDE),
     Verb("doctor", "check the machine, the folder and the parts we stand on", "paradox doctor", _nothing, INSIDE),

@@ -7,7 +7,7 @@ moving bars appear only on a terminal; a pipe gets plain lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
@@ -23,6 +23,9 @@ Span: TypeAlias = str | tuple[str, str]
 Row: TypeAlias = Sequence[Span]
 Advance: TypeAlias = Callable[[int], None]
 """Tells a progress bar that so many more are done."""
+
+Gauge: TypeAlias = Callable[[int, int | None], None]
+"""Tells how many are done, and of how many if that is known."""
 
 PIPE_WIDTH = 100
 PLAIN_STEPS = 4
@@ -41,7 +44,7 @@ def cut(text: str, width: int) -> str:
         return flat
     head = flat[: max(width - 1, 0)]
     space = head.rfind(" ")
-    return (head[:space] if space > len(head) - 16 else head).rstrip(" ,;:.-") + "…"
+    return (head[:space] if space > max(len(head) - 16, 0) else head).rstrip(" ,;:.-") + "…"
 
 
 def ordinary(value: object) -> object:
@@ -111,8 +114,9 @@ class Screen:
     def table(self, heads: Sequence[str], rows: Sequence[Row], *, indent: int = 0) -> None:
         """Print rows in columns as wide as their widest cell; numbers stand to the right. Nothing with `--json`."""
         cells = [[plain(cell) for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)] if rows else [len(head) for head in heads]
-        right = [bool(cells) and all(row[number].replace(",", "").replace(".", "").isdigit() for row in cells) for number in range(len(heads))]
+        columns = list(zip(heads, *cells, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        right = [len(column) > 1 and all(cell.replace(",", "").replace(".", "").isdigit() for cell in column[1:]) for column in columns]
         margin = " " * indent
 
         def set_row(row: Row, style: str = "") -> None:
@@ -147,6 +151,22 @@ class Screen:
         with Progress(*columns, console=self._remarks, transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.advance(task, count)
+
+    @contextmanager
+    def gauge(self, what: str) -> Iterator[Gauge]:
+        """The same for a work that tells (done, total or None when unknown) itself."""
+        with ExitStack() as stack:
+            advance: Advance | None = None
+            told = 0
+
+            def tell(done: int, total: int | None) -> None:
+                nonlocal advance, told
+                if advance is None:
+                    advance = stack.enter_context(self.progress(what, total or 0))
+                advance(done - told)
+                told = done
+
+            yield tell
 
     def _lines(self, what: str, total: int) -> Advance:
         done = 0
@@ -183,7 +203,7 @@ def figure(value: Any, name: str = "") -> str:
         if name.endswith("_s"):
             return seconds(value)
         return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-    if value is None:
+    if value is None or value == "":
         return "–"
     return str(value)
 

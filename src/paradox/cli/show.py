@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from paradox.cli.screen import Screen, Span, cut, figure
 
@@ -28,10 +30,7 @@ def plain_hit(hit: Hit, *, scored: bool = True) -> dict[str, Any]:
 
 def plain_plan(plan: Plan) -> dict[str, Any]:
     """Return a plan as JSON shows it."""
-    import msgspec
-
-    values = msgspec.to_builtins(plan)
-    assert isinstance(values, dict)
+    values: dict[str, Any] = msgspec.to_builtins(plan)
     return values
 
 
@@ -100,7 +99,7 @@ def show_details(screen: Screen, values: Mapping[str, Any], *, indent: int = 2) 
             screen.line(margin, (name.replace("_", " "), "dim"), "  ", ", ".join(str(each) for each in value[:LIST_SHOWN_MAX]), more)
 
 
-def show_rows(screen: Screen, rows: list[Mapping[str, Any]], *, indent: int = 0) -> None:
+def show_rows(screen: Screen, rows: Sequence[Mapping[str, Any]], *, indent: int = 0) -> None:
     """Print mappings as a table; their plain values only."""
     heads = list(dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, Mapping | list | tuple)))
     cells = [[figure(row.get(name), name) for name in heads] for row in rows]

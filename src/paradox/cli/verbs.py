@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OK, FAILED, MISSING, PARTIAL = 0, 1, 4, 6
 DEFAULT_FOLDER = "./memory"
 BATCH_POINTS = 512
+SPEC_OPTIONS = ("encoder", "dimensions", "metric", "shards", "copies", "time_bucket")
 
 
 def run(arguments: Namespace, screen: Screen) -> int:
@@ -34,25 +35,32 @@ def folder_of(arguments: Namespace) -> str:
     return arguments.data or DEFAULT_FOLDER
 
 
-def open_to_read(arguments: Namespace) -> Database:
-    """Open the folder beside whoever writes to it. Raises StoreUnreadable or Missing rather than create one."""
-    import paradox
+def existing_folder(arguments: Namespace) -> str:
+    """Return the folder if it holds a database. Raises StoreUnreadable, Missing."""
+    from paradox.node.catalogue import IDENTITY
 
     folder = folder_of(arguments)
-    if Path(folder).is_file():
+    path = Path(folder).expanduser()
+    if path.is_file():
         raise StoreUnreadable(f"{folder} is a file; expected the folder of a database", hint="give its folder: --data DIR")
-    if not Path(folder).exists():
-        raise Missing(f"there is no database in {folder}", hint="`paradox create NAME --encoder text` makes one here; --data DIR names another")
-    return paradox.connect(folder, read_only=True)
+    if not (path / IDENTITY).exists():
+        hint = "`paradox create NAME --encoder text` makes one here; --data DIR names another"
+        raise Missing(f"there is no database in {folder}", hint=hint)
+    return folder
+
+
+def open_to_read(arguments: Namespace) -> Database:
+    """Open the folder beside whoever writes to it. Raises Missing rather than create one."""
+    import paradox
+
+    return paradox.connect(existing_folder(arguments), read_only=True)
 
 
 def open_to_write(arguments: Namespace, *, new: bool = False) -> Database:
-    """Open the folder as its only writer. Only with `new` is a folder made that was not there."""
+    """Open the folder as its only writer. Only with `new` is a folder made that was not there. Raises Missing, StoreLocked."""
     import paradox
 
-    if not new and not Path(folder_of(arguments)).exists():
-        open_to_read(arguments)
-    return paradox.connect(folder_of(arguments))
+    return paradox.connect(folder_of(arguments) if new else existing_folder(arguments))
 
 
 def pick(database: Database, name: str) -> Collection:
@@ -60,7 +68,8 @@ def pick(database: Database, name: str) -> Collection:
     try:
         return database[name]
     except CollectionMissing as error:
-        raise CollectionMissing(error.message, hint=error.hint or f"`paradox create {name} --encoder text` creates it") from None
+        also = f"`paradox create {name} --encoder text` creates it"
+        raise CollectionMissing(error.message, hint=f"{error.hint}; {also}" if error.hint else also) from None
 
 
 def run_demo(arguments: Namespace, screen: Screen) -> int:
@@ -79,7 +88,7 @@ def run_bench(arguments: Namespace, screen: Screen) -> int:
 
 def create(arguments: Namespace, screen: Screen) -> int:
     """Create a collection, or find it as asked for."""
-    spec = {name: value for name in ("encoder", "dimensions", "metric", "shards", "copies", "time_bucket") if (value := getattr(arguments, name))}
+    spec = {name: value for name in SPEC_OPTIONS if (value := getattr(arguments, name)) is not None}
     if arguments.vector:
         spec["vectors"] = read_sizes(arguments.vector)
     if not {"encoder", "dimensions", "vectors"} & spec.keys():
@@ -91,8 +100,8 @@ def create(arguments: Namespace, screen: Screen) -> int:
         spec["text"] = [field.strip() for field in arguments.text.split(",") if field.strip()]
     with open_to_write(arguments, new=True) as database:
         existed = arguments.collection in database.collections()
-        described = database.collection(arguments.collection, **spec).info()
-    screen.document({"collection": arguments.collection, "created": not existed, "spec": described["spec"]})
+        made = database.collection(arguments.collection, **spec).spec
+    screen.document({"collection": arguments.collection, "created": not existed, "spec": made})
     if existed:
         screen.line(f"{arguments.collection} is there already, just as asked for")
     else:
@@ -145,7 +154,9 @@ def add(arguments: Namespace, screen: Screen) -> int:
     if arguments.ids and len(arguments.ids) != count:
         raise UsageInvalid(f"{count} points came with {len(arguments.ids)} ids", hint="give one --id for each, in their order, or none")
     if payloads and len(payloads) not in (1, count):
-        raise UsageInvalid(f"{count} points came with {len(payloads)} payloads", hint="give one --payload for all, or one for each, in their order")
+        raise UsageInvalid(
+            f"{count} points came with {len(payloads)} payloads", hint="give one --payload for all, or one for each, in their order"
+        )
     columns: dict[str, Sequence[Any] | None] = {
         "texts_or_points": texts or None,
         "vectors": vectors or None,
@@ -182,7 +193,9 @@ def _lines(file: str) -> Iterator[str]:
         with path.open(encoding="utf-8") as lines:
             yield from (line.strip() for line in lines if line.strip())
     except UnicodeDecodeError:
-        raise UsageInvalid(f"{file} is not UTF-8 text", hint="convert it, for example with iconv; for tables use `paradox import`") from None
+        raise UsageInvalid(
+            f"{file} is not UTF-8 text", hint="convert it, for example with iconv; for tables use `paradox import`"
+        ) from None
     except OSError as error:
         raise UsageInvalid(f"{file} cannot be read: {error.strerror}") from None
 
@@ -266,7 +279,8 @@ def delete(arguments: Namespace, screen: Screen) -> int:
     """Delete points by id or by filter."""
     if bool(arguments.ids) == bool(arguments.where):
         raise UsageInvalid(
-            "delete needs ids or a filter" + (", not both" if arguments.ids else ""), hint='`delete notes ID …` or `delete notes --where "year < 1800"`'
+            "delete needs ids or a filter" + (", not both" if arguments.ids else ""),
+            hint='`delete notes ID …` or `delete notes --where "year < 1800"`',
         )
     missing: list[str] = []
     gone: list[Any] = []
@@ -305,12 +319,13 @@ def export(arguments: Namespace, screen: Screen) -> int:
         return _transfer(pick(database, arguments.collection).export, "exported", arguments, screen)
 
 
-def _transfer(move: Callable[..., Any], done: str, arguments: Namespace, screen: Screen) -> int:
+def _transfer(move: Callable[..., int], done: str, arguments: Namespace, screen: Screen) -> int:
     started = time.monotonic()
-    points = move(arguments.file)
+    with screen.gauge(done.removesuffix("ed") + "ing") as moved:
+        points = move(arguments.file, progress=moved)
     elapsed_s = time.monotonic() - started
     screen.document({done: points, "file": arguments.file, "elapsed_s": round(elapsed_s, 6)})
-    screen.line((f"{done} ", "green"), f"{points:,} points ", (f"in {seconds(elapsed_s)}", "dim"))
+    screen.line((f"{done} ", "green"), f"{points:,} point{'' if points == 1 else 's'} ", (f"in {seconds(elapsed_s)}", "dim"))
     return OK
 
 

@@ -21,9 +21,9 @@ CALENDAR = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
 
 def read_payload(word: str) -> dict[str, Any]:
     """Return the object that `word` spells. Raises UsageInvalid."""
-    value = _read_json(word, "--payload", "--payload '{\"topic\": \"sea\"}'")
+    value = _read_json(word, "--payload", '--payload \'{"topic": "sea"}\'')
     if not isinstance(value, dict):
-        raise UsageInvalid(f"--payload is {_kind(value)}; expected an object", hint="write it as --payload '{\"topic\": \"sea\"}'")
+        raise UsageInvalid(f"--payload is {_kind(value)}; expected an object", hint='write it as --payload \'{"topic": "sea"}\'')
     return value
 
 

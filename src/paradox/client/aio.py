@@ -6,7 +6,7 @@ A verb builds one operation, sends it and reads the reply; what is more than tha
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,7 +39,7 @@ class AsyncDatabase:
         name: str,
         *,
         dimensions: int | None = None,
-        encoder: str | Encoder | Any = None,
+        encoder: str | Encoder | Callable[[list[str]], ArrayLike] | None = None,
         vectors: Mapping[str, Any] | None = None,
         metric: Metric | None = None,
         shards: int | None = None,

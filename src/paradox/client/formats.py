@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from paradox.client.payloads import decode_payload
 from paradox.client.times import datetime_of
+from paradox.client.vectors import shape_of
 from paradox.errors import InvalidRequest, PayloadInvalid
 from paradox.model.points import Key, Mask
 from paradox.model.schema import MAIN_VECTOR, CollectionSpec
@@ -97,7 +98,7 @@ def ids_from(ids: Any, kinds: Any) -> Any:
     """Return ids from their texts and kinds; as they are when no kinds were written."""
     if kinds is None:
         return ids
-    made: Mapping[str, Callable[[Any], Any]] = {"uuid": UUID, "int": int, "str": str}
+    made: Mapping[str, Callable[[Any], Any]] = {"uuid": lambda id: UUID(str(id)), "int": int, "str": str}
     try:
         return [id if kind is None else made[kind](id) for id, kind in zip(ids, kinds, strict=True)]
     except (ValueError, KeyError, TypeError):
@@ -302,8 +303,8 @@ def _texts(texts: Iterator[str]) -> NDArray[np.str_]:
 
 def _write_matrix(file: IO[bytes], pages: Pages, name: str, spec: CollectionSpec) -> None:
     """Write one vector of all pages as an array, page by page: it need not fit into memory."""
-    vector = spec.vectors[name]
-    dtype, width = (np.dtype(np.uint8), vector.dimensions // 8) if vector.metric == "hamming" else (np.dtype("<f4"), vector.dimensions)
+    width, kind = shape_of(spec.vectors[name])
+    dtype = np.dtype(kind).newbyteorder("<")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (pages.rows, width)}
     np.lib.format.write_array_header_1_0(file, header)
     for page in pages:

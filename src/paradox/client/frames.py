@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.client.formats import Mark, Page, Pages, Part, file_mark, id_text, kind_of, payload_json, vector_column
+from paradox.client.vectors import shape_of
 from paradox.errors import ExtraMissing, InvalidRequest
 from paradox.model.schema import CollectionSpec
 
@@ -68,7 +70,7 @@ def hits_to_arrow(columns: dict[str, list[Any]]) -> ArrowTable:
             arrays[name] = arrow.array(_alike_ids(values), arrow.string() if not values else None)
         else:
             try:
-                arrays[name] = arrow.array(values, types.get(name))
+                arrays[name] = arrow.array(values if _are_alike(values) else _json_texts(values), types.get(name))
             except (arrow.ArrowException, OverflowError):
                 arrays[name] = arrow.array(_json_texts(values), arrow.string())
     return arrow.table(arrays)
@@ -86,10 +88,12 @@ def hits_to_polars(columns: dict[str, list[Any]]) -> PolarsFrame:
             series.append(polars.Series(name, _alike_ids(values), dtype=None if values else polars.String))
         else:
             try:
-                series.append(polars.Series(name, values, dtype=types.get(name, polars.String if name == "origin" else None)))
+                given = values if _are_alike(values) else _json_texts(values)
+                series.append(polars.Series(name, given, dtype=types.get(name, polars.String if name == "origin" else None)))
             except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
                 series.append(polars.Series(name, _json_texts(values), dtype=polars.String))
-    return polars.DataFrame(series)
+    frame: PolarsFrame = polars.DataFrame(series)
+    return frame
 
 
 class ParquetRows:
@@ -113,15 +117,13 @@ class ParquetRows:
 
     def parts(self, size: int) -> Iterator[Part]:
         """Yield the rows that remain; row groups that were read are not read again."""
-        groups, before = [], 0
-        for number in range(self._file.metadata.num_row_groups):
-            rows = self._file.metadata.row_group(number).num_rows
-            if before + rows <= self._start:
-                before += rows
-            else:
-                groups.append(number)
+        metadata = self._file.metadata
+        first, before = 0, 0
+        while first < metadata.num_row_groups and before + metadata.row_group(first).num_rows <= self._start:
+            before += metadata.row_group(first).num_rows
+            first += 1
         skip, done = self._start - before, self._start
-        for batch in self._file.iter_batches(size, row_groups=groups):
+        for batch in self._file.iter_batches(size, row_groups=list(range(first, metadata.num_row_groups))):
             kept = batch.slice(min(skip, batch.num_rows))
             skip -= batch.num_rows - kept.num_rows
             if kept.num_rows:
@@ -261,6 +263,17 @@ def _alike_ids(ids: list[Any]) -> list[Any]:
     return ids if all(isinstance(id, int) for id in ids) else [str(id) for id in ids]
 
 
+def _are_alike(values: Iterable[Any]) -> bool:
+    """Whether a column's values, and what is in them, are of one type each: a library might bend them into one otherwise."""
+    present = [value for value in values if value is not None]
+    kinds = {float if type(value) is int else type(value) for value in present}
+    if kinds == {list}:
+        return _are_alike(chain.from_iterable(present))
+    if kinds == {dict}:
+        return all(_are_alike(value.get(name) for value in present) for name in dict.fromkeys(chain.from_iterable(present)))
+    return len(kinds) <= 1
+
+
 def _json_texts(values: list[Any]) -> list[str | None]:
     return [None if value is None else msgspec.json.encode(value).decode() for value in values]
 
@@ -271,9 +284,8 @@ def _schema(pages: Pages, spec: CollectionSpec) -> Any:
     if len(pages.kinds) > 1 or "uuid" in pages.kinds:
         fields.append(("id_kind", arrow.string()))
     for name, vector in spec.vectors.items():
-        packed = vector.metric == "hamming"
-        kind = arrow.list_(arrow.uint8(), vector.dimensions // 8) if packed else arrow.list_(arrow.float32(), vector.dimensions)
-        fields.append((vector_column(name, spec), kind))
+        width, dtype = shape_of(vector)
+        fields.append((vector_column(name, spec), arrow.list_(arrow.from_numpy_dtype(dtype), width)))
     return arrow.schema([*fields, ("payload", arrow.string()), ("modality", arrow.string()), ("at", arrow.timestamp("us", tz="UTC"))])
 
 

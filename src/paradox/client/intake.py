@@ -16,11 +16,12 @@ import numpy as np
 
 from paradox.client.payloads import encode_payloads, payload_column
 from paradox.client.times import is_one_time, time_us, times_us
-from paradox.client.vectors import Columns, check_values, vector_columns
-from paradox.errors import BatchEmpty, BatchMismatch, IdDuplicate, IdInvalid, InvalidRequest, NumberRange, PayloadInvalid, QueryInvalid
+from paradox.client.vectors import Columns, check_values, vector_columns, with_absent
+from paradox.errors import BatchEmpty, BatchMismatch, IdInvalid, InvalidRequest, NumberRange, PayloadInvalid, QueryInvalid
+from paradox.model.admit import check_keys
 from paradox.model.filters import Filter
 from paradox.model.operations import AddPoints, CollectionView, DeletePoints, Receipt, UpdatePoints
-from paradox.model.points import Key, id_of, key_of, keys_of
+from paradox.model.points import Key, key_of, keys_of
 from paradox.model.schema import MAIN_VECTOR, CollectionSpec, Limits
 
 LIMITS = Limits()
@@ -50,24 +51,20 @@ def additions(view: CollectionView, given: Any, parts: Parts, *, limits: Limits 
     batch = _columns(view, parts, limits)
     if batch.rows <= limits.batch_points_max:
         return [batch]
-    if batch.keys is not None:
-        check_duplicates(batch.keys)
-    check_values(Columns(matrices=batch.vectors, present=batch.present), view.spec)
+    _check_whole(batch, view.spec)
     return [_cut(batch, start, min(start + limits.batch_points_max, batch.rows)) for start in range(0, batch.rows, limits.batch_points_max)]
 
 
-def check_duplicates(keys: Sequence[Key]) -> None:
-    """Raise IdDuplicate if a key stands twice."""
-    if len(set(keys)) == len(keys):
-        return
-    seen: dict[Key, int] = {}
-    for number, key in enumerate(keys):
-        if key in seen:
-            raise IdDuplicate(
-                f"the id {id_of(key)!r} is given twice, for points {seen[key]} and {number}",
-                hint="give each point once; to keep both, give them different ids",
+def _check_whole(batch: AddPoints, spec: CollectionSpec) -> None:
+    """Check what an engine would refuse in one of several operations, for one bad point must not leave the others half added."""
+    if batch.keys is not None:
+        check_keys(batch.keys)
+    check_values(Columns(matrices=batch.vectors, present=batch.present), spec)
+    for number, text in enumerate(batch.texts or ()):
+        if not text or text.isspace():
+            raise PayloadInvalid(
+                f"the text of point {number} is empty; expected at least one word", hint="leave the point out, or give its vector"
             )
-        seen[key] = number
 
 
 def joined_receipt(receipts: Sequence[Receipt]) -> Receipt:
@@ -223,7 +220,7 @@ def _merged(payload: Any, fields: dict[str, Any]) -> list[dict[str, Any]]:
     if payload is None:
         return rows
     if len(payload) != len(rows):
-        raise BatchMismatch(f"{len(payload)} payloads for {len(rows)} points")
+        raise BatchMismatch(f"{len(payload)} payloads for {len(rows)} points", hint="give one payload a point")
     for number, (kept, row) in enumerate(zip(payload, rows, strict=True)):
         both = [name for name in row if kept and name in kept and kept[name] != row[name]]
         if both:
@@ -262,13 +259,15 @@ def _columns(view: CollectionView, parts: Parts, limits: Limits) -> AddPoints:
     rows = _check_lengths(counted)
     if parts.at is not None and one_time:
         at_us = np.full(rows, time_us(parts.at), dtype=np.int64)
-    main_given = vectors is not None and view.spec.main in vectors.matrices
+    columns = Columns(matrices={}, present={}) if vectors is None else vectors
+    main_given = view.spec.main in columns.matrices
+    columns = with_absent(columns, view.spec, rows)
     return AddPoints(
         collection=view.name,
         rows=rows,
         keys=keys,
-        vectors=vectors.matrices if vectors is not None else {},
-        present=vectors.present if vectors is not None else {},
+        vectors=columns.matrices,
+        present=columns.present,
         texts=None if main_given else texts,
         payloads=payload_column(payload, texts, rows, limits=limits),
         at_us=at_us,

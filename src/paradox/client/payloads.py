@@ -19,8 +19,9 @@ from paradox.model.schema import Limits
 SCALARS = frozenset({str, int, float, bool, type(None)})
 CONTAINERS = frozenset({dict, list})
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
-VALUES_AT_ONCE_MAX = 4_000_000
-"""Payloads are looked at together as long as their values, of one depth, are no more than these; then one by one."""
+PAYLOADS_AT_ONCE = 8_192
+VALUES_AT_ONCE_MAX = 200_000
+"""Payloads are looked at together, as long as their values of one depth are no more than these; then one by one."""
 
 
 def payload_column(payload: Any, texts: Sequence[str] | None, rows: int, *, limits: Limits) -> list[bytes] | None:
@@ -46,7 +47,8 @@ def encode_payloads(payloads: Sequence[Any], *, limits: Limits) -> list[bytes]:
     """Return each payload as a MessagePack map; None is an empty one. Raises PayloadInvalid, PayloadTooLarge."""
     encode = msgspec.msgpack.Encoder().encode
     encoded: list[bytes] | None = None
-    if _are_plain(payloads, limits.payload_depth_max):
+    chunks = range(0, len(payloads), PAYLOADS_AT_ONCE)
+    if all(_are_plain(payloads[start : start + PAYLOADS_AT_ONCE], limits.payload_depth_max) for start in chunks):
         try:
             encoded = [encode(payload) for payload in payloads]
         except (OverflowError, UnicodeEncodeError):
@@ -122,6 +124,8 @@ class _Walk:
         self._number = number
         self._limits = limits
         self._values_left = limits.payload_bytes_max  # a value takes a byte or more, so a payload with more values is too large
+        self._place: list[str | int] = []
+        self._above: set[int] = set()
 
     def payload(self, given: Any) -> dict[str, Any]:
         """Return the payload in plain values. Raises PayloadInvalid, PayloadTooLarge."""
@@ -132,67 +136,73 @@ class _Walk:
                 f"the payload of point {self._number} is of type {type(given).__name__}; expected a dict",
                 hint="give one dict for all points, or a list with one dict a point",
             )
-        return self._map(given, "", ())
+        return self._map(given)
 
-    def _value(self, value: Any, place: str, above: tuple[int, ...]) -> Any:
+    def _value(self, value: Any) -> Any:
         self._values_left -= 1
         if self._values_left < 0:
             raise _too_large(self._number, f"more than {self._limits.payload_bytes_max:,} values", self._limits)
         if value is None or isinstance(value, (bool, np.bool_)):
             return None if value is None else bool(value)
         if isinstance(value, str):
-            return self._text(str.__str__(value), place)
+            return self._text(value)
         if isinstance(value, (int, np.integer)):
             if INT_MIN <= value <= INT_MAX:
                 return int(value)
-            raise self._wrong(f"the number {value!r:.40}, which does not fit 64 bits", place, "keep it as text")
+            raise self._wrong(f"the number {value!r:.40}, which does not fit 64 bits", "keep it as text")
         if isinstance(value, (float, np.floating)):
             if math.isfinite(value):
                 return float(value)
-            raise self._wrong(f"{float(value)}, for which JSON has no number", place, "leave the field out, or set it to None")
+            raise self._wrong(f"{float(value)}, for which JSON has no number", "leave the field out, or set it to None")
         if isinstance(value, (datetime, date, time)) and value == value:
             return value.isoformat()
-        if isinstance(value, (UUID, Decimal)):
-            return str(value)
-        if isinstance(value, np.datetime64) and not np.isnat(value):
+        if isinstance(value, (UUID, Decimal)) or (isinstance(value, np.datetime64) and not np.isnat(value)):
             return str(value)
         if isinstance(value, Mapping):
-            return self._map(value, place, above)
+            return self._map(value)
         if isinstance(value, np.ndarray) and value.ndim == 0:
-            return self._value(value[()], place, above)
+            return self._value(value[()])
         if isinstance(value, (list, tuple, np.ndarray)):
-            return self._list(value, place, above)
-        raise self._wrong(f"a value of type {type(value).__name__}", place, "use text, numbers, booleans, None, lists and dicts")
+            return self._list(value)
+        raise self._wrong(f"a value of type {type(value).__name__}", "use text, numbers, booleans, None, lists and dicts")
 
-    def _map(self, given: Mapping[Any, Any], place: str, above: tuple[int, ...]) -> dict[str, Any]:
-        above = self._deeper(given, place, above)
+    def _map(self, given: Mapping[Any, Any]) -> dict[str, Any]:
+        self._enter(given)
         plain: dict[str, Any] = {}
         for key, value in given.items():
             if not isinstance(key, str):
-                raise self._wrong(f"a key of type {type(key).__name__}", place or ".", "use text for keys")
-            inner = f"{place}.{key}" if place else key
-            plain[self._text(str.__str__(key), inner)] = self._value(value, inner, above)
+                raise self._wrong(f"a key of type {type(key).__name__}", "use text for keys")
+            self._place.append(key)
+            plain[self._text(key)] = self._value(value)
+            self._place.pop()
+        self._above.remove(id(given))
         return plain
 
-    def _list(self, given: Any, place: str, above: tuple[int, ...]) -> list[Any]:
-        above = self._deeper(given, place, above)
-        values = given.tolist() if isinstance(given, np.ndarray) and given.dtype.kind in "biuf" else list(given)
-        return [self._value(value, f"{place}[{number}]", above) for number, value in enumerate(values)]
+    def _list(self, given: Any) -> list[Any]:
+        self._enter(given)
+        plain: list[Any] = []
+        for number, value in enumerate(given):
+            self._place.append(number)
+            plain.append(self._value(value))
+            self._place.pop()
+        self._above.remove(id(given))
+        return plain
 
-    def _deeper(self, given: object, place: str, above: tuple[int, ...]) -> tuple[int, ...]:
-        if id(given) in above:
-            raise self._wrong("a value that contains itself", place, "break the circle")
-        if len(above) == self._limits.payload_depth_max:
-            raise self._wrong(f"more than {self._limits.payload_depth_max} levels", place, "flatten it, or keep the inner part as text")
-        return (*above, id(given))
+    def _enter(self, given: object) -> None:
+        if id(given) in self._above:
+            raise self._wrong("a value that contains itself", "break the circle")
+        if len(self._above) == self._limits.payload_depth_max:
+            raise self._wrong(f"more than {self._limits.payload_depth_max} levels", "flatten it, or keep the inner part as text")
+        self._above.add(id(given))
 
-    def _text(self, text: str, place: str) -> str:
+    def _text(self, text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise self._wrong("text that is not valid Unicode", place, "decode it with errors='replace'") from None
-        return text
+            raise self._wrong("text that is not valid Unicode", "decode it with errors='replace'") from None
+        return str.__str__(text)
 
-    def _wrong(self, what: str, place: str, hint: str) -> PayloadInvalid:
+    def _wrong(self, what: str, hint: str) -> PayloadInvalid:
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self._place).removeprefix(".")
         shown = place if len(place) <= 80 else f"{place[:38]}…{place[-38:]}"
-        return PayloadInvalid(f"the payload of point {self._number} holds {what}, at '{shown}'", hint=hint)
+        return PayloadInvalid(f"the payload of point {self._number} holds {what}" + (f", at {shown!r}" if shown else ""), hint=hint)

@@ -137,7 +137,9 @@ def _vectors(view: CollectionView, query: Any, terms: Terms, *, many: bool) -> A
     if isinstance(query, (bytes, bytearray, memoryview)) or type(query).__module__.partition(".")[0] == "PIL":
         raise FeatureMissing("asking with an image is not available in this version", hint="encode the image yourself and give its vector")
     name = using_of(view, terms.using) or view.spec.main
-    matrix, mask = matrix_of(query, view.spec.vectors[name], f"collection {view.name!r}")
+    matrix, mask = matrix_of(
+        query, view.spec.vectors[name], f"collection {view.name!r}", subject="queries have" if many else "the query has"
+    )
     if mask is not None:
         raise QueryInvalid("a query is None", hint=QUERY_HINT)
     if not many and len(matrix) != 1:

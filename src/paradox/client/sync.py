@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class Database:
         name: str,
         *,
         dimensions: int | None = None,
-        encoder: str | Encoder | Any = None,
+        encoder: str | Encoder | Callable[[list[str]], ArrayLike] | None = None,
         vectors: Mapping[str, Any] | None = None,
         metric: Metric | None = None,
         shards: int | None = None,
@@ -139,7 +139,7 @@ class Collection:
         """Add points, or replace those with the same ids. Returns when they are durable.
 
         texts_or_points: texts (encoded here), dicts with id, vector, text, payload, modality, at; or a pandas, Polars or PyArrow frame,
-        whose other columns become payload. vectors: (n, d), nested lists, one vector for one point, or these by name. ids: str, int or UUID;
+        whose other columns become payload. vectors: (n, d), nested lists, one vector for one point, or these by name. ids: str, int, UUID;
         made when left out. payload: a dict for all points, or one a point. at: event times (datetime, date, ISO 8601, seconds since 1970,
         datetime64), default now. More than 16,384 points are stored in several steps, after all of them were checked.
         Raises an InvalidRequest that names the point; then nothing was added. StoreReadOnly, StoreFull, LogUnavailable.

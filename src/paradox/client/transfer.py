@@ -18,11 +18,13 @@ from uuid import UUID, uuid4
 import msgspec
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from paradox.client import formats
 from paradox.client.formats import Mark, Page, Part, Source, Write
 from paradox.client.intake import LIMITS, Parts, additions, batch_of, parts_of, parts_of_columns
 from paradox.client.spool import Spool
+from paradox.client.vectors import shape_of
 from paradox.errors import InvalidRequest, Missing, StoreFull, StoreUnreadable
 from paradox.model.filters import Filter
 from paradox.model.operations import AddPoints, CollectionView, Receipt, Scroll
@@ -320,9 +322,8 @@ def _page_of(answer: Answer, others: Mapping[str, Answer], spec: CollectionSpec)
     present: dict[str, Any] = {}
     row_of = {key: row for row, key in enumerate(answer.keys)}
     for name, other in others.items():
-        vector = spec.vectors[name]
-        width, dtype = (vector.dimensions // 8, np.uint8) if vector.metric == "hamming" else (vector.dimensions, np.float32)
-        matrix = np.zeros((len(answer.keys), width), dtype=dtype)
+        width, dtype = shape_of(spec.vectors[name])
+        matrix: NDArray[Any] = np.zeros((len(answer.keys), width), dtype=dtype)
         if other.vectors is not None and other.keys:
             matrix[[row_of[key] for key in other.keys]] = other.vectors
         mask = matrix.any(axis=1)

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import BatchMismatch, InvalidRequest, VectorDimensions, VectorNotFinite, VectorType, VectorZero
+from paradox.errors import BatchMismatch, InvalidRequest, VectorDimensions, VectorType
+from paradox.model.admit import COMPONENT_MAX, check_vectors
 from paradox.model.points import Mask
 from paradox.model.schema import CollectionSpec, VectorSpec
 
@@ -52,17 +53,20 @@ def vector_columns(given: Any, spec: CollectionSpec, collection: str) -> Columns
             present[name] = mask
     lengths = {name: len(matrix) for name, matrix in matrices.items()}
     if len(set(lengths.values())) > 1:
-        raise BatchMismatch("the named vectors have different lengths: " + ", ".join(f"{name} {rows}" for name, rows in lengths.items()))
+        shown = ", ".join(f"{name} {rows}" for name, rows in lengths.items())
+        raise BatchMismatch(
+            f"the named vectors have different lengths: {shown}", hint="give each one row a point, None for a point without it"
+        )
     return Columns(matrices=matrices, present=present)
 
 
-def matrix_of(given: Any, vector: VectorSpec, holder: str) -> tuple[NDArray[Any], Mask | None]:
+def matrix_of(given: Any, vector: VectorSpec, holder: str, *, subject: str = "vectors have") -> tuple[NDArray[Any], Mask | None]:
     """Return vectors as (n, d) float32, or (n, d / 8) uint8 for hamming, and which rows were given when some were None.
 
-    One vector (d,) is a matrix of one row. `holder` begins the sentence of what holds d dimensions. Raises VectorType, VectorDimensions.
+    One vector (d,) is a matrix of one row. An error says that `subject` n dimensions and `holder` holds d. Raises VectorType, VectorDimensions.
     """
     mask: Mask | None = None
-    width = vector.dimensions // 8 if vector.metric == "hamming" else vector.dimensions
+    width, dtype = shape_of(vector)
     if isinstance(given, np.ndarray) and given.dtype.kind == "O":
         given = list(given)
     if isinstance(given, (list, tuple)) and any(row is None for row in given):
@@ -77,23 +81,30 @@ def matrix_of(given: Any, vector: VectorSpec, holder: str) -> tuple[NDArray[Any]
         array = _as_bits(array, given)
     if array.shape[1] != width and len(array):
         if vector.metric == "hamming":
-            message = f"vectors have {array.shape[1]} bytes of bits; {holder} holds {vector.dimensions} bits, which are {width} bytes"
+            message = f"{subject} {array.shape[1]} bytes of bits; {holder} holds {vector.dimensions} bits, which are {width} bytes"
             raise VectorDimensions(message, hint=BITS_HINT)
         raise VectorDimensions(
-            f"vectors have {array.shape[1]} dimensions; {holder} holds {vector.dimensions}",
+            f"{subject} {array.shape[1]} dimensions; {holder} holds {vector.dimensions}",
             hint=f"encode with the encoder of the collection, or create a collection with dimensions={array.shape[1]}",
         )
-    if vector.metric == "hamming":
-        return np.ascontiguousarray(array, dtype=np.uint8), mask
     with np.errstate(over="ignore", invalid="ignore"):  # a number beyond float32 becomes infinite, which the engine refuses
-        return np.ascontiguousarray(array, dtype=np.float32), mask
+        return np.ascontiguousarray(array, dtype=dtype), mask
+
+
+def with_absent(columns: Columns, spec: CollectionSpec, rows: int) -> Columns:
+    """Return the columns with those of the collection's other vectors that no point has, as zeros that are not present."""
+    absent = [name for name in spec.vectors if name != spec.main and name not in columns.matrices]
+    if not absent:
+        return columns
+    matrices, present = dict(columns.matrices), dict(columns.present)
+    for name in absent:
+        width, dtype = shape_of(spec.vectors[name])
+        matrices[name], present[name] = np.zeros((rows, width), dtype=dtype), np.zeros(rows, dtype=np.bool_)
+    return Columns(matrices=matrices, present=present)
 
 
 def check_values(columns: Columns, spec: CollectionSpec) -> None:
-    """Check what an engine would refuse, before the first of several batches is sent: one bad row must change nothing.
-
-    Cost: one multiply-add a number. Raises VectorNotFinite, VectorZero naming the point.
-    """
+    """Raise what an engine would for numbers that cannot be stored. Cost: one multiply-add a number, and no copy unless one is odd."""
     for name, matrix in columns.matrices.items():
         if matrix.dtype != np.float32:
             continue
@@ -101,12 +112,13 @@ def check_values(columns: Columns, spec: CollectionSpec) -> None:
             lengths = np.einsum("ij,ij->i", matrix, matrix)
         if name in columns.present:
             lengths[~columns.present[name]] = 1.0
-        for row in np.flatnonzero(~((lengths > 0) & np.isfinite(lengths))).tolist():
-            if not np.isfinite(matrix[row]).all():
-                raise VectorNotFinite(f"the vector of point {row} holds NaN or an infinity", hint="look for a division by zero upstream")
-            if spec.vectors[name].metric == "cosine" and not matrix[row].any():
-                message = f"the vector of point {row} is zero, so it has no direction"
-                raise VectorZero(message, hint="leave the point out, or use metric='euclidean'")
+        if not ((lengths > 0) & (lengths < COMPONENT_MAX**2)).all():
+            check_vectors(matrix, spec.vectors[name], name=name, present=columns.present.get(name))
+
+
+def shape_of(vector: VectorSpec) -> tuple[int, type[np.uint8] | type[np.float32]]:
+    """Return how wide a vector's rows are and their dtype: packed bits for hamming."""
+    return (vector.dimensions // 8, np.uint8) if vector.metric == "hamming" else (vector.dimensions, np.float32)
 
 
 def _names(spec: CollectionSpec) -> str:

@@ -187,8 +187,9 @@ class SentenceNetwork:
             np.maximum(scratch, 0, out=scratch)
             np.add(scratch, hidden, out=features[:, branch * channels : (branch + 1) * channels])
         words = np.take(tables.embedding, inner, axis=0, out=room.words[:count], mode="clip")
-        mean = (tables.total[inner] + features.sum(axis=1)) / len(self._gain)
-        variance = (tables.square[inner] + np.vecdot(features, features)) / len(self._gain) - mean * mean
+        size = np.float32(len(self._gain))
+        mean = (tables.total[inner] + features.sum(axis=1)) / size
+        variance = (tables.square[inner] + np.vecdot(features, features)) / size - mean * mean
         weight = _reciprocal_root(np.maximum(variance, 0) + self._epsilon)
         summed = np.empty((len(layout.spans), len(self._gain)), np.float32)
         for text, (start, stop) in enumerate(layout.spans):
@@ -267,5 +268,4 @@ def _windows(padded: Floats, count: int, width: int, out: Floats) -> Floats:
 
 
 def _reciprocal_root(values: Floats) -> Floats:
-    root: Floats = np.reciprocal(np.sqrt(values))
-    return root
+    return np.reciprocal(np.sqrt(values))

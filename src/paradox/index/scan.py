@@ -40,13 +40,13 @@ class ScanIndex:
         if self._padding:
             queries = self._padded(queries)
         if allow is None:
-            return self._codes.search(queries, depth)  # type: ignore[no-any-return]
+            return self._codes.search(queries, depth)
         with self._resizing:
             mask = allow
             if len(mask) != len(self._codes):  # rows added since the mask was made are newer than the caller's view
                 mask = np.zeros(len(self._codes), dtype=np.bool_)
                 mask[: len(allow)] = allow
-            return self._codes.search(queries, depth, mask=mask)  # type: ignore[no-any-return]
+            return self._codes.search(queries, depth, mask=mask)
 
     def save(self, path: Path) -> None:
         """Write the codes to `path`; the caller makes the file durable."""

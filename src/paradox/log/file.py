@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from paradox.errors import LogCorrupt, LogUnavailable, StoreClosed, StoreReadOnly
 from paradox.log.append import REOPEN, Appender
 from paradox.log.frame import ENTRY, FILE_HEADER_BYTES, FileHeader, decode_file_header, name_of_file
-from paradox.log.scan import End, Survey, Tail, Walk, advance, beginning, damage_at, survey, tail_of
+from paradox.log.scan import End, Survey, Tail, Walk, advance, beginning, damage_at, list_files, survey, tail_of
 from paradox.model.events import TailRepaired
 from paradox.model.schema import Limits
 from paradox.ports.disk import Disk, read_failure, write_failure
@@ -189,15 +189,18 @@ class FileLog:
                 view = file.map()
                 header = self._checked_header(file.read(0, FILE_HEADER_BYTES), path, first, chain)
                 walk = Walk(file, len(view), header, self._nearest(header, after))
-                while walk.position < until or (whole and not walk.done):
-                    frame = walk.step(check_body=walk.position >= after)
-                    if frame is None or walk.position > until:
-                        raise damage_at(path, until + 1 if frame else walk.position + 1, walk.offset, "is damaged, missing or misplaced")
-                    if frame.kind == ENTRY and walk.position > after:
-                        self._bookmark = (first, walk.settled)
-                        yield walk.position, view[walk.body_at : walk.body_at + frame.length]
-                self._bookmark = (first, walk.settled)
-                return walk.settled
+                try:
+                    while walk.position < until or (whole and not walk.done):
+                        frame = walk.step(check_body=walk.position >= after)
+                        if frame is None or walk.position > until:
+                            raise damage_at(
+                                path, until + 1 if frame else walk.position + 1, walk.offset, "is damaged, missing or misplaced"
+                            )
+                        if frame.kind == ENTRY and walk.position > after:
+                            yield walk.position, view[walk.body_at : walk.body_at + frame.length]
+                    return walk.here
+                finally:
+                    self._bookmark = (first, walk.here)
             finally:
                 file.close()
 
@@ -244,7 +247,8 @@ class FileLog:
                 if newer is None:
                     self._tail = tail
                     return
-                self._files += (newer.header.first,)
+                older = (first for first in list_files(self._disk, self._folder) if first < newer.header.first)
+                self._files = (*older, newer.header.first)
                 self._tail = tail = newer
         except FileNotFoundError:
             pass  # trimmed, or restored: look anew
@@ -257,17 +261,19 @@ class FileLog:
         if state != tail.state:
             self._seam = (tail.header.first, tail.end)
             return advance(self._disk, tail, state)
-        if tail.unfinished:
-            found = _survey(self._disk, self._folder)
-            if found.files[-1] > tail.header.first and self._disk.state(tail.path) == state:
-                what = "is damaged, and newer files follow"
-                return replace(tail, damage=damage_at(tail.path, tail.end.position + 1, tail.end.offset, what))
+        if tail.unfinished and self._is_followed(tail.header.first):
+            what = "is damaged, and newer files follow"
+            return replace(tail, unfinished=False, damage=damage_at(tail.path, tail.end.position + 1, tail.end.offset, what))
         return tail
+
+    def _is_followed(self, first: int) -> bool:
+        newest = max(list_files(self._disk, self._folder), default=0)
+        return newest > first and self._disk.state(self._path(newest)).size > FILE_HEADER_BYTES
 
     def _begun(self, tail: Tail) -> Tail | None:
         """Return the checked file that follows `tail`, or None while there is none."""
         try:
-            newer = tail_of(self._disk, tail.following, tail.end.position + 1, alone=False)
+            newer = tail_of(self._disk, tail.following, tail.end.position + 1, may_be_stillborn=True)
         except FileNotFoundError:
             return None
         if newer is not None and newer.header.incarnation != tail.header.incarnation:

@@ -35,12 +35,18 @@ SECTOR_BYTES = 512
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a checked stretch of a file ends. position, chain: of the last entry and frame in it. closed: nothing awaits a CLOSED frame."""
+    """Where a checked stretch of a file ends.
+
+    position, chain: of the last entry and frame in it. closed: nothing awaits a CLOSED frame. before, after: of the last frame, where
+    the stretch ends in the middle of an append.
+    """
 
     offset: int
     position: int
     chain: int
     closed: bool = True
+    before: int = 0
+    after: int = 0
 
 
 class Tail(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +82,7 @@ def beginning(header: FileHeader) -> End:
 class Walk:
     """Steps through the frames of one file, holding each against its checksums and against the frame before.
 
-    offset: of the next frame. position: of the last entry stepped over. body_at: where its body begins. settled: the end of the
-    last append that was stepped over whole.
+    offset: of the next frame. position: of the last entry stepped over. body_at: where its body begins.
     """
 
     def __init__(self, file: ReadFile, size: int, header: FileHeader, start: End) -> None:
@@ -85,18 +90,31 @@ class Walk:
         self._size = size
         self._salt = header.salt
         self._chain = start.chain
-        self._before = self._after = 0
+        self._before = start.before
+        self._after = start.after
+        self._closed = start.closed
         self._window = b""
         self._window_at = 0
         self.offset = start.offset
         self.position = start.position
         self.body_at = start.offset
-        self.settled = start
 
     @property
     def done(self) -> bool:
         """Whether every byte of the file was stepped over, and the last append is whole."""
         return self.offset == self._size and not self._after
+
+    @property
+    def here(self) -> End:
+        """The end of the last frame that was stepped over, perhaps in the middle of an append."""
+        return End(
+            offset=self.offset,
+            position=self.position,
+            chain=self._chain,
+            closed=self._closed,
+            before=self._before,
+            after=self._after,
+        )
 
     def step(self, *, check_body: bool = True) -> Frame | None:
         """Return the next frame, or None where there is no sound one."""
@@ -111,8 +129,7 @@ class Walk:
         self.body_at, self.offset = body_at, end
         self.position, self._chain = frame.position, frame.checksum
         self._before, self._after = frame.before, frame.after
-        if not frame.after:
-            self.settled = End(offset=end, position=frame.position, chain=frame.checksum, closed=frame.kind == CLOSED)
+        self._closed = frame.kind == CLOSED
         return frame
 
     def _follows(self, frame: Frame) -> bool:
@@ -146,42 +163,47 @@ class Walk:
         return checksum
 
 
+def list_files(disk: Disk, folder: Path) -> tuple[int, ...]:
+    """Return the first positions of the files of a log, ascending. Raises OSError."""
+    return tuple(sorted(first for name in disk.names(folder) if (first := first_of_name(name)) is not None))
+
+
 def survey(disk: Disk, folder: Path) -> Survey:
     """Look over a log's folder and check its last file, every byte of it.
 
-    Where the last file cannot be read at all, the tail is the file before it, with that damage. Raises LogCorrupt, FormatTooNew, OSError.
+    Where the last files do not even begin as they should, the tail is the file before them, with that damage; where there is none
+    before them either, LogCorrupt is raised. Raises FormatTooNew, OSError too.
     """
-    files = tuple(sorted(first for name in disk.names(folder) if (first := first_of_name(name)) is not None))
-    if not files:
-        return Survey(files=files, tail=None)
-    damage = None
-    try:
-        tail = tail_of(disk, folder / name_of_file(files[-1]), files[-1], alone=len(files) == 1)
-    except LogCorrupt as error:
-        if len(files) == 1:
-            raise
-        tail, damage = None, error
-    if tail is not None:
-        return Survey(files=files, tail=tail)
-    if len(files) == 1:
-        return Survey(files=(), tail=None, stillborn=files[-1])
-    before = tail_of(disk, folder / name_of_file(files[-2]), files[-2], alone=True)
-    if before is not None and damage is not None:
-        before = replace(before, damage=before.damage or damage)
-    return Survey(files=files[:-1], tail=before, stillborn=None if damage else files[-1])
+    files = list_files(disk, folder)
+    stillborn = damage = None
+    while files:
+        first = files[-1]
+        newest = damage is None and stillborn is None
+        try:
+            tail = tail_of(disk, folder / name_of_file(first), first, may_be_stillborn=newest and (first == 1 or len(files) > 1))
+        except LogCorrupt as error:
+            damage = error
+        else:
+            if tail is not None:
+                return Survey(files=files, tail=replace(tail, damage=tail.damage or damage), stillborn=stillborn)
+            stillborn = first
+        files = files[:-1]
+    if damage is not None:
+        raise damage
+    return Survey(files=files, tail=None, stillborn=stillborn)
 
 
-def tail_of(disk: Disk, path: Path, first: int, *, alone: bool) -> Tail | None:
+def tail_of(disk: Disk, path: Path, first: int, *, may_be_stillborn: bool) -> Tail | None:
     """Return the checked file that begins with `first`, or None if it was never finished, so never used.
 
-    alone: no older file is there; then only the very first file of a log can be unfinished. Raises LogCorrupt, FormatTooNew, OSError.
+    may_be_stillborn: it is the newest file, and the first of all or not the only one. Raises LogCorrupt, FormatTooNew, OSError.
     """
     state = disk.state(path)
     file = disk.open(path)
     try:
         start = file.read(0, FILE_HEADER_BYTES)
         # entries are written only once the header is on disk, so a file with more than a header had a sound one
-        if state.size <= FILE_HEADER_BYTES and (len(start) < FILE_HEADER_BYTES or not any(start)) and (first == 1 or not alone):
+        if may_be_stillborn and state.size <= FILE_HEADER_BYTES and (len(start) < FILE_HEADER_BYTES or not any(start)):
             return None
         header = decode_file_header(start, str(path))
         if header.first != first:
@@ -210,14 +232,16 @@ def damage_at(path: Path, position: int, offset: int, what: str) -> LogCorrupt:
 
 def _scan(file: ReadFile, path: Path, state: FileState, header: FileHeader, start: End) -> Tail:
     walk = Walk(file, state.size, header, start)
-    while walk.step() is not None:
-        pass
-    following = path.with_name(name_of_file(walk.settled.position + 1))
-    tail = Tail(path=path, following=following, header=header, end=walk.settled, state=state, unfinished=not walk.done)
+    end = start
+    while (frame := walk.step()) is not None:
+        if not frame.after:
+            end = walk.here
+    following = path.with_name(name_of_file(end.position + 1))
+    tail = Tail(path=path, following=following, header=header, end=end, state=state, unfinished=not walk.done)
     if walk.done or not _was_acknowledged(file, state.size, header, walk):
         return tail
     damage = damage_at(path, walk.position + 1, walk.offset, "fails its checksum, and sound entries follow it")
-    return replace(tail, unfinished=False, damage=damage)
+    return replace(tail, end=walk.here, unfinished=False, damage=damage)
 
 
 def _was_acknowledged(file: ReadFile, size: int, header: FileHeader, walk: Walk) -> bool:
@@ -256,10 +280,11 @@ def _frames_after(file: ReadFile, start: int, size: int, salt: int) -> Iterator[
 
 
 def _sectors_lost(file: ReadFile, start: int, end: int) -> bool:
-    """Tell whether a frame that begins at `start` reads as zeros: its header, or a whole sector before `end`."""
-    if not any(file.read(start, FRAME_HEADER_BYTES)):
+    """Tell whether a sector between `start`, where a frame begins, and `end`, where another does, reads as zeros."""
+    rest_of_sector = SECTOR_BYTES - start % SECTOR_BYTES
+    if not any(file.read(start, min(rest_of_sector, end - start))):
         return True
-    start += -start % SECTOR_BYTES
+    start += rest_of_sector
     lost = bytes(SECTOR_BYTES)
     while start + SECTOR_BYTES <= end:
         chunk = file.read(start, min(WINDOW_BYTES, end - start))

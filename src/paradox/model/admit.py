@@ -27,18 +27,24 @@ COMPONENT_MAX = 1e16
 """Above, products of components leave float32."""
 
 
-def check_vectors(vectors: NDArray[Any], spec: VectorSpec, *, name: str, present: NDArray[np.bool_] | None = None, what: str = "point") -> None:
+def check_vectors(
+    vectors: NDArray[Any], spec: VectorSpec, *, name: str, present: NDArray[np.bool_] | None = None, what: str = "point"
+) -> None:
     """Raise unless (n, d) `vectors` can be stored under `spec`: right dtype and dimensions, finite, and not zero under cosine."""
     if spec.metric == "hamming":
         if vectors.dtype != np.uint8:
-            raise VectorType(f"vector {name!r} is {vectors.dtype}; hamming takes packed bits as uint8", hint="pack bits with numpy.packbits")
+            raise VectorType(
+                f"vector {name!r} is {vectors.dtype}; hamming takes packed bits as uint8", hint="pack bits with numpy.packbits"
+            )
         if vectors.ndim != 2 or vectors.shape[1] * 8 != spec.dimensions:
             raise VectorDimensions(
                 f"{what} 0 has {vectors.shape[-1] * 8} bits, vector {name!r} holds {spec.dimensions}", hint="pack 8 bits into each byte"
             )
         return
     if vectors.dtype != np.float32:
-        raise VectorType(f"vector {name!r} is {vectors.dtype}; expected numbers that fit float32", hint="convert it with .astype('float32')")
+        raise VectorType(
+            f"vector {name!r} is {vectors.dtype}; expected numbers that fit float32", hint="convert it with .astype('float32')"
+        )
     if vectors.ndim != 2 or vectors.shape[1] != spec.dimensions:
         raise VectorDimensions(
             f"{what} 0 has {vectors.shape[-1]} dimensions, vector {name!r} holds {spec.dimensions}",
@@ -69,7 +75,8 @@ def check_keys(keys: list[Key]) -> None:
     for number, key in enumerate(keys):
         if key in seen:
             raise IdDuplicate(
-                f"points {seen[key]} and {number} of one batch have the same id {id_of(key)!r}", hint="send the version that should win, once"
+                f"points {seen[key]} and {number} of one batch have the same id {id_of(key)!r}",
+                hint="send the version that should win, once",
             )
         seen[key] = number
 
@@ -80,7 +87,9 @@ def check_batch(spec: CollectionSpec, rows: int, vectors: dict[str, NDArray[Any]
         raise BatchEmpty("the batch holds no points; expected at least one", hint="skip empty batches before calling add")
     unknown = sorted(set(vectors) - set(spec.vectors))
     if unknown:
-        raise VectorDimensions(f"the collection has no vector named {unknown[0]!r}", hint=f"its vectors are {', '.join(sorted(spec.vectors))}")
+        raise VectorDimensions(
+            f"the collection has no vector named {unknown[0]!r}", hint=f"its vectors are {', '.join(sorted(spec.vectors))}"
+        )
     missing = [name for name in spec.vectors if name not in vectors]
     if missing:
         raise BatchMismatch(f"no vectors were given for {missing[0]!r}", hint="give vectors=, or texts when the collection has an encoder")
@@ -111,7 +120,9 @@ def check_question(question: Question, spec: CollectionSpec, limits: Limits) -> 
         raise QueryInvalid(f"mode={question.mode!r} is unknown", hint=f"choose one of {', '.join(MODES)}")
     if question.mode != "vector":
         if not spec.text:
-            raise QueryInvalid(f"mode={question.mode!r} needs full text, but the collection indexes none", hint="create it with text=['text']")
+            raise QueryInvalid(
+                f"mode={question.mode!r} needs full text, but the collection indexes none", hint="create it with text=['text']"
+            )
         if not question.texts:
             raise QueryInvalid(f"mode={question.mode!r} needs words to search for", hint="give the query as a string")
     if question.mode != "text":

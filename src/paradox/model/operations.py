@@ -146,7 +146,10 @@ class DescribeDatabase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyDatabase(msgspec.Struct, frozen=True, kw_only=True):
-    """Read every stored byte against its checksum. Reply: dict: healthy (bool), checked (files), bytes, damaged (list of {file, reason})."""
+    """Read every stored byte against its checksum.
+
+    Reply: dict of healthy (bool), checked (files), bytes, and damaged, a list of dicts of file and reason.
+    """
 
 
 Operation: TypeAlias = (

@@ -89,10 +89,11 @@ def id_of(key: Key) -> Id:
 
 
 def hash_keys(keys: Sequence[Key]) -> NDArray[np.uint64]:
-    """Return one stable 64-bit hash a key, alike on every machine. Source: xxHash, XXH3 64 bits."""
+    """Return one stable 64-bit hash a key, alike on every machine. Source: xxHash, XXH3 64 bits, seeded by the kind of key."""
     digest = xxhash.xxh3_64_intdigest
-    hashes = [
-        digest(key.encode()) if type(key) is str else digest(key.to_bytes(8, "little", signed=True), 1) if isinstance(key, int) else digest(key, 2)
-        for key in keys
-    ]
+    hashes = [digest(key.encode()) if isinstance(key, str) else digest(*_hashed(key)) for key in keys]
     return np.array(hashes, dtype=np.uint64)
+
+
+def _hashed(key: int | bytes) -> tuple[bytes, int]:
+    return (key.to_bytes(8, "little", signed=True), 1) if isinstance(key, int) else (key, 2)

@@ -1,9 +1,9 @@
 """The catalogue of one folder: which collections there are, and what each one is.
 
-    paradox.json                        format version and identity of the database
-    LOCK                                held by the writing process
-    collections/NAME/spec.json          write-once
-    collections/NAME/{log,manifests,segments,tmp}/
+paradox.json                        format version and identity of the database
+LOCK                                held by the writing process
+collections/NAME/spec.json          write-once
+collections/NAME/{log,manifests,segments,tmp}/
 """
 
 from __future__ import annotations
@@ -134,15 +134,16 @@ def check_same(name: str, spec: CollectionSpec, wanted: dict[str, Any], resolve:
     held = {"dimensions": main.dimensions, "metric": main.metric, **{option: getattr(spec, option) for option in SPEC_OPTIONS}}
     for option, value in wanted.items():
         if option == "vectors":
-            same = isinstance(value, dict) and {key: size for key, size in value.items()} == {
-                key: vector.dimensions for key, vector in spec.vectors.items()
-            }
-            if not same:
-                raise SpecConflict(f"collection {name!r} has vectors {plain_vectors(spec)}, not {value}", hint="leave vectors= out to open it")
+            if value != plain_vectors(spec):
+                raise SpecConflict(
+                    f"collection {name!r} has vectors {plain_vectors(spec)}, not {value}", hint="leave vectors= out to open it"
+                )
         elif option in held:
             asked = tuple([value] if isinstance(value, str) else value) if option == "text" else value
             if asked != held[option]:
-                raise SpecConflict(f"collection {name!r} has {option}={held[option]!r}, not {value!r}", hint=f"leave {option}= out to open it")
+                raise SpecConflict(
+                    f"collection {name!r} has {option}={held[option]!r}, not {value!r}", hint=f"leave {option}= out to open it"
+                )
     return encoders
 
 

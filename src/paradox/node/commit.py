@@ -71,15 +71,15 @@ class Committer:
                 ticket.entry = ticket.draft()
             except Exception as error:
                 ticket.error = error
-        drafted = [ticket for ticket in group if ticket.entry is not None]
+        drafted = [(ticket, entry) for ticket in group if (entry := ticket.entry) is not None]
         try:
             if drafted:
-                last = self._log.append([encode(ticket.entry) for ticket in drafted])
-                for number, ticket in enumerate(drafted):
-                    ticket.position = last - len(drafted) + 1 + number
-                    self._apply(ticket.position, ticket.entry)
+                last = self._log.append([encode(entry) for _, entry in drafted])
+                for position, (ticket, entry) in enumerate(drafted, last - len(drafted) + 1):
+                    ticket.position = position
+                    self._apply(position, entry)
         except Exception as error:
-            for ticket in drafted:
+            for ticket, _ in drafted:
                 ticket.error = ticket.error or error
         finally:
             for ticket in group:

@@ -28,7 +28,7 @@ from paradox.node.held import HeldCollection
 from paradox.node.kernels import NativeKernels
 from paradox.node.lock import WriterLock
 from paradox.node.status import describe_collection, describe_database, verify_database
-from paradox.node.worker import Worker
+from paradox.node.worker import IDLE_AFTER_S, Worker
 from paradox.objects.disk import RealDisk
 from paradox.objects.local import LocalStore
 from paradox.ports.encode import Encoder
@@ -66,11 +66,20 @@ class OpenedCollection:
 class EmbeddedDatabase:
     """One folder, opened. Thread-safe: writers share syncs, readers never wait for them."""
 
-    def __init__(self, root: Path, *, read_only: bool, origin: str, temporary: tempfile.TemporaryDirectory[str] | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        read_only: bool,
+        origin: str,
+        limits: Limits,
+        idle_after_s: float = IDLE_AFTER_S,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
         self.root = root
         self.read_only = read_only
         self.origin = origin
-        self.limits = Limits()
+        self.limits = limits
         self.env = RealEnv()
         self.disk = RealDisk()
         self.store = LocalStore(root, self.disk, read_only=read_only)
@@ -82,7 +91,7 @@ class EmbeddedDatabase:
         self.lock = None if read_only else WriterLock.acquire(root, env=self.env)
         try:
             check_identity(self.store, None if read_only else self.env.random_bytes(16).hex())
-            self.worker = None if read_only else Worker(self.env)
+            self.worker = None if read_only else Worker(self.env, idle_after_s=idle_after_s)
         except BaseException:
             self._release()
             raise
@@ -211,7 +220,7 @@ def open_folder(path: str | None, *, read_only: bool, origin: str, timeout_s: fl
     """
     if path is None:
         temporary = tempfile.TemporaryDirectory(prefix="paradox-")
-        return EmbeddedDatabase(Path(temporary.name), read_only=False, origin=origin, temporary=temporary)
+        return EmbeddedDatabase(Path(temporary.name), read_only=False, origin=origin, limits=Limits(), temporary=temporary)
     root = Path(path)
     if root.exists() and not root.is_dir():
         raise StoreUnreadable(f"{path!r} is a file; expected a folder", hint="give the folder that holds, or shall hold, the database")
@@ -219,7 +228,7 @@ def open_folder(path: str | None, *, read_only: bool, origin: str, timeout_s: fl
         raise StoreUnreadable(f"there is no folder {path!r} to read", hint="open it once without read_only to create it")
     if not read_only:
         _make_root(root, path)
-    return EmbeddedDatabase(root, read_only=read_only, origin=origin, temporary=None)
+    return EmbeddedDatabase(root, read_only=read_only, origin=origin, limits=Limits())
 
 
 def _make_root(root: Path, path: str) -> None:

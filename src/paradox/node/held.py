@@ -225,5 +225,3 @@ class HeldCollection:
     def close(self) -> None:
         """Let go of the log."""
         self.log.close()
-
-

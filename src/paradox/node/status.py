@@ -113,9 +113,14 @@ def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
     assert held.folder is not None
     for entry in manifest.segments if manifest else ():
         folder = held.folder / SEGMENTS / entry.name
-        checks.append((f"{SEGMENTS}{entry.name}/points", lambda name=entry.name: held.open_segment(name).container.verify()))
+        checks.append((f"{SEGMENTS}{entry.name}/points", lambda name=entry.name: _verify_segment(held, name)))
         for file, expected in entry.files.items():
-            checks.append((f"{SEGMENTS}{entry.name}/{file}", lambda path=folder / file, expected=expected: _verify_file(path, expected)))
+            checks.append(
+                (
+                    f"{SEGMENTS}{entry.name}/{file}",
+                    lambda path=folder / file, expected=expected: _verify_file(path, expected) if path.parent.exists() else 0,
+                )
+            )
     return checks
 
 
@@ -128,9 +133,18 @@ def _verify_log(held: HeldCollection) -> int:
 
 
 def _verify_manifest(held: HeldCollection, name: str) -> int:
-    raw = held.store.get(name)
+    try:
+        raw = held.store.get(name)
+    except KeyError:
+        return 0  # a newer one took its place while we were reading
     decode_manifest(raw, name)
     return len(raw)
+
+
+def _verify_segment(held: HeldCollection, name: str) -> int:
+    if held.manifest is not None and all(entry.name != name for entry in held.manifest.segments):
+        return 0  # merged into another while we were reading
+    return held.open_segment(name).container.verify()
 
 
 def _verify_file(path: Path, expected: tuple[int, int]) -> int:

@@ -17,7 +17,6 @@ import numpy as np
 from paradox.errors import SegmentCorrupt
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.points import Matrix
-from paradox.model.recall import Curve
 from paradox.model.topology import RegionMap
 from paradox.node.held import MANIFESTS, SEGMENTS, Frozen, HeldCollection
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
@@ -29,7 +28,12 @@ from paradox.space.regions import assign
 from paradox.space.split import children_wanted, cluster, replace_regions
 
 MANIFESTS_KEPT = 2
-SAMPLE_MAX = 65_536
+MEASURED_POINTS_MIN = 2_000
+"""Smaller segments are searched with the depth that serves everywhere."""
+SAMPLE_MAX = 131_072
+SAMPLE_PER_CHILD = 256
+SPLIT_GROWTH = 1.5
+"""Regions are counted again when the collection has grown by this factor since the last time."""
 CHECK_BYTES = 16 << 20
 
 
@@ -45,7 +49,8 @@ class Upkeep:
         if held.manifest is not None:
             for entry in held.manifest.segments:
                 self._crcs[entry.name] = entry.files
-        self._unprobed: set[str] = set()
+        self._finished: set[str] = set()
+        self._points_at_split = 0
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
@@ -57,12 +62,13 @@ class Upkeep:
             return True
         for shard in held.engine.shards:
             sealed = [segment for segment in shard.segments if isinstance(segment, Sealed)]
-            live = [segment.rows - segment.dead for segment in sealed]
+            position = held.manifest.position if held.manifest else 0  # what died later must be kept for a replay
+            live = [int(np.count_nonzero(alive_at(segment, position))) for segment in sealed]
             run = merge_run(live, [segment.rows for segment in sealed], idle=idle, limits=held.limits)
             if run:
                 self._merge(shard.number, [sealed[number] for number in run])
                 return True
-        return idle and self._probe_one()
+        return idle and self._finish_one()
 
     def seal_when_idle(self, points_min: int) -> None:
         """Set a growing segment aside that is large enough to be worth an index of its own."""
@@ -110,7 +116,6 @@ class Upkeep:
             shutil.rmtree(work, ignore_errors=True)
         segment = held.open_segment(name)
         self._crcs[name] = files
-        self._measure_scan(segment)
         held.env.record(SegmentSealed(segment=name, points=segment.rows, elapsed_s=held.env.elapsed_s() - started))
         return segment, layout
 
@@ -123,11 +128,6 @@ class Upkeep:
                 files[relative] = checksum(path)
             self._store.adopt(f"{SEGMENTS}{name}/{relative}", path)
         return files
-
-    def _measure_scan(self, segment: Sealed) -> None:
-        for vector, column in segment.vectors.items():
-            if column.spec.metric != "hamming" and segment.rows > 2_000 and column.present() is None:
-                column.scan_curve = measure_scan(column, column.scan, sample_truth(column, seed=segment.rows))
 
     def _carry_deaths(self, old: Sequence[Segment], new: tuple[Sealed, Layout] | None, position: int) -> None:
         """Mark in the new segment what died in the old ones after `position`. The caller holds the commit turn."""
@@ -168,31 +168,43 @@ class Upkeep:
             held.env.record(SegmentsMerged(segments=names, into=new[0].name, points=new[0].rows, elapsed_s=held.env.elapsed_s() - started))
         self._write_manifest(position, None)
 
-    # -- probe indexes
+    # -- finishing: probe indexes and recall curves
 
-    def _probe_one(self) -> bool:
-        """Build the probe index of one segment that lacks it. It is an extra: nothing is lost without it."""
+    def _finish_one(self) -> bool:
+        """Build the probe index of one segment that lacks it, and measure recall. An extra: nothing is lost without it."""
         held = self._held
         for shard in held.engine.shards:
             for segment in shard.segments:
-                if not isinstance(segment, Sealed) or segment.name in self._unprobed:
-                    continue
-                vector = held.spec.main
-                column = segment.vectors[vector]
-                if column.has_probe or not worth_probing(segment, vector):
-                    self._unprobed.add(segment.name)
-                    continue
-                self._unprobed.add(segment.name)
-                regions = segment_regions(segment)
-                path = build_probe(segment, vector, regions, held.kernels)
-                name = probe_file(vector)
-                self._crcs[segment.name] = {**self._crcs.get(segment.name, {}), name: checksum(path)}
-                self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
-                index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
-                column.adopt_probe(measure_probe(column, index, sample_truth(column, seed=segment.rows), regions=len(regions)))
-                self._write_manifest(held.manifest.position if held.manifest else 0, None)
-                return True
+                if isinstance(segment, Sealed) and segment.name not in self._finished:
+                    self._finished.add(segment.name)
+                    if self._finish(segment):
+                        self._write_manifest(held.manifest.position if held.manifest else 0, None)
+                        return True
         return False
+
+    def _finish(self, segment: Sealed) -> bool:
+        changed = False
+        for vector, column in segment.vectors.items():
+            if segment.rows < MEASURED_POINTS_MIN or column.spec.metric == "hamming" or column.present() is not None:
+                continue
+            wants_probe = vector == self._held.spec.main and not column.has_probe and worth_probing(segment, vector)
+            if column.scan_curve is not None and not wants_probe:
+                continue
+            truth = sample_truth(column, seed=segment.rows)
+            column.scan_curve = measure_scan(column, column.scan, truth)
+            if wants_probe:
+                self._add_probe(segment, vector, truth)
+            changed = True
+        return changed
+
+    def _add_probe(self, segment: Sealed, vector: str, truth: Any) -> None:
+        held, column, name = self._held, segment.vectors[vector], probe_file(vector)
+        regions = segment_regions(segment)
+        path = build_probe(segment, vector, regions, held.kernels)
+        self._crcs[segment.name] = {**self._crcs.get(segment.name, {}), name: checksum(path)}
+        self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
+        index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
+        column.adopt_probe(measure_probe(column, index, truth, regions=len(regions)))
 
     # -- regions
 
@@ -201,8 +213,10 @@ class Upkeep:
         held = self._held
         spec = held.spec.vectors[held.spec.main]
         regions = held.engine.regions
-        if spec.metric == "hamming":
+        points = sum(segment.rows - segment.dead for segment in held.engine.segments())
+        if spec.metric == "hamming" or points < SPLIT_GROWTH * self._points_at_split:
             return
+        self._points_at_split = points
         total, weights, samples = 0, [], []
         for shard in held.engine.shards:
             for segment in shard.segments:
@@ -210,7 +224,7 @@ class Upkeep:
                 if not len(rows):
                     continue
                 total += len(rows)
-                share = np.sort(np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // self._points())])
+                share = np.sort(np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // max(1, points))])
                 samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[share]]))
                 weights.append(np.full(len(share), len(rows) / len(share)))
         if total <= held.limits.region_points_max:
@@ -223,14 +237,12 @@ class Upkeep:
         for parent in parents:
             mine = sample[home == parent]
             wanted = min(children_wanted(int(counts[parent]), held.limits), max(2, len(mine) // 8))
+            mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
             children.append(cluster(mine, wanted, metric=spec.metric, seed=int(regions.names[parent])))
         if parents:
             new = replace_regions(regions, parents, children, shards=held.spec.shards, metric=spec.metric)
             held.commit_map(new)
             held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
-
-    def _points(self) -> int:
-        return max(1, sum(segment.rows for segment in self._held.engine.segments()))
 
     # -- manifests
 
@@ -242,7 +254,9 @@ class Upkeep:
             for segment in shard.segments:
                 if isinstance(segment, Sealed):
                     entries.append(self._entry(segment, shard.number, position))
-        plain = map_to_plain(regions) if regions is not None else (held.manifest.map if held.manifest else map_to_plain(held.engine.regions))
+        plain = (
+            map_to_plain(regions) if regions is not None else (held.manifest.map if held.manifest else map_to_plain(held.engine.regions))
+        )
         manifest = Manifest(
             incarnation=held.log.incarnation,
             position=position,
@@ -318,5 +332,3 @@ def checksum(path: Path) -> tuple[int, int]:
         while block := file.read(CHECK_BYTES):
             crc, length = zlib.crc32(block, crc), length + len(block)
     return length, crc
-
-

@@ -21,13 +21,15 @@ FROZEN_MAX = 6
 class Worker:
     """Runs `Upkeep.step` of every watched collection while there is something to do."""
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, *, idle_after_s: float = IDLE_AFTER_S) -> None:
         self._env = env
+        self._idle_after_s = idle_after_s
         self._upkeeps: dict[str, Upkeep] = {}
         self._held: dict[str, HeldCollection] = {}
         self._seen: dict[str, tuple[int, float]] = {}
         self._changed = Condition()
         self._closing = False
+        self._settled = False
         self.working = ""
         self.failure = ""
         self._thread = Thread(target=self._run, name="paradox-upkeep", daemon=True)
@@ -37,6 +39,8 @@ class Worker:
         """Begin to look after a collection. files: its local store."""
         with self._changed:
             self._held[held.name] = held
+            self._seen[held.name] = (-1, 0.0)
+            self._settled = False
             self._upkeeps[held.name] = Upkeep(held, files)
             held.frozen_changed = self.wake
             held.wait_for_room = self._wait_for_room
@@ -58,7 +62,18 @@ class Worker:
     def settled(self) -> bool:
         """Tell whether nothing is running or due, the work of idle times included."""
         with self._changed:
-            return not self.working and all(self._idle_since(held) is not None for held in self._held.values()) and not self._due
+            return self._settled and all(self._seen[name][0] == held.engine.applied for name, held in self._held.items())
+
+    def wait_until_settled(self, timeout_s: float) -> bool:
+        """Wait for `settled`, at most so long, and return it."""
+        until = self._env.elapsed_s() + timeout_s
+        while not self.settled():
+            left = until - self._env.elapsed_s()
+            if left <= 0:
+                return False
+            with self._changed:
+                self._changed.wait(min(left, self._idle_after_s))
+        return True
 
     def close(self) -> None:
         """Let the running step finish, then stop."""
@@ -73,23 +88,20 @@ class Worker:
             while len(held.frozen) > FROZEN_MAX and not self._closing and not self.failure:
                 self._changed.wait()
 
-    _due = True
-
     def _run(self) -> None:
         while True:
             with self._changed:
                 if self._closing:
                     return
                 names = sorted(self._upkeeps)
-            worked = False
-            for name in names:
-                worked = self._work(name) or worked
+            worked = [name for name in names if self._work(name)]
             with self._changed:
-                self._due = worked
-                if self._closing:
-                    return
-                if not worked:
-                    self._changed.wait(RETRY_AFTER_S if self.failure else IDLE_AFTER_S)
+                self._settled = (
+                    not worked and not self.failure and all(self._is_idle(self._held[name]) for name in names if name in self._held)
+                )
+                self._changed.notify_all()
+                if not worked and not self._closing:
+                    self._changed.wait(RETRY_AFTER_S if self.failure else self._idle_after_s)
 
     def _work(self, name: str) -> bool:
         with self._changed:
@@ -98,9 +110,9 @@ class Worker:
                 return False
             self.working = name
         try:
-            idle = self._idle_since(held) is not None
+            idle = self._is_idle(held)
             if idle and not held.frozen:
-                upkeep.seal_when_idle(SEAL_IDLE_POINTS_MIN)
+                upkeep.seal_when_idle(min(SEAL_IDLE_POINTS_MIN, held.limits.growing_points_max))
             worked = upkeep.step(idle=idle)
             self.failure = ""
             return worked
@@ -114,11 +126,11 @@ class Worker:
                 self._changed.notify_all()
         return False
 
-    def _idle_since(self, held: HeldCollection) -> float | None:
-        """Return since when nothing was written, None when something just was."""
+    def _is_idle(self, held: HeldCollection) -> bool:
+        """Tell whether nothing was written to a collection for a while."""
         now, applied = self._env.elapsed_s(), held.engine.applied
         last, since = self._seen.get(held.name, (-1, now))
         if last != applied:
             self._seen[held.name] = (applied, now)
-            return None
-        return since if now - since >= IDLE_AFTER_S else None
+            return False
+        return now - since >= self._idle_after_s

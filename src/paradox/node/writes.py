@@ -99,5 +99,3 @@ def _made_keys(count: int, now_ms: int, dice: bytes) -> list[Key]:
     raw[:, 9] = order
     joined = raw.tobytes()
     return [joined[start : start + 16] for start in range(0, 16 * count, 16)]
-
-

@@ -47,7 +47,7 @@ class RealDisk:
 
     def state(self, path: Path) -> FileState:
         """Return a file's state. Raises FileNotFoundError, IsADirectoryError."""
-        found = os.stat(path)  # noqa: PTH116 - polled: twice as fast as Path.stat
+        found = os.stat(path)  # polled: faster than Path.stat
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
         return FileState(found.st_size, found.st_mtime_ns)

@@ -58,7 +58,7 @@ class LocalStore:
     def list(self, prefix: str = "") -> list[str]:
         """Return the names that start with `prefix`, sorted. Unfinished files are left out. Raises StoreUnreadable."""
         folder = prefix.rpartition("/")[0]
-        if prefix.startswith("/") or any(part.startswith(".") for part in prefix.split("/")):
+        if prefix.startswith("/") or "//" in prefix or any(part.startswith(".") for part in prefix.split("/")):
             return []
         return sorted(name for name in self._files(folder) if name.startswith(prefix) and not _is_hidden(name))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 from paradox.objects.names import check_object_name, taken
 from paradox.ports.log import Buffer
@@ -13,13 +14,16 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
+        self._lock = Lock()
 
     def put(self, name: str, pieces: Sequence[Buffer]) -> None:
         """Keep a copy of an object, if the name is free. Raises NameInvalid, ObjectConflict."""
+        check_object_name(name)
         content = b"".join(pieces)
-        # setdefault looks and stores in one step, so of two threads one finds the other's object
-        if self._objects.setdefault(check_object_name(name), content) is not content:
-            raise taken(name)
+        with self._lock:
+            if name in self._objects:
+                raise taken(name)
+            self._objects[name] = content
 
     def get(self, name: str) -> bytes:
         """Return an object's bytes. Raises KeyError when there is none, NameInvalid."""

@@ -13,8 +13,13 @@ import msgspec
 from paradox.model.recall import Curve, Reading
 
 Way: TypeAlias = Literal["nothing", "exact", "scan", "probe", "text"]
-CAUTION = 0.004  # asked of a curve above the promise: queries are a little harder than stored points
-SCAN_DEFAULT = (Reading(probes=0, depth=2.0, recall=0.985), Reading(probes=0, depth=4.0, recall=0.995), Reading(probes=0, depth=8.0, recall=0.998))
+CAUTION = 0.3
+"""A curve must miss this share less than the promise allows: queries are a little harder than the stored points it was measured with."""
+SCAN_DEFAULT = (
+    Reading(probes=0, depth=2.0, recall=0.985),
+    Reading(probes=0, depth=4.0, recall=0.996),
+    Reading(probes=0, depth=8.0, recall=0.999),
+)
 DEPTH_MIN = 16
 
 
@@ -51,7 +56,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     cost_us: float
 
 
-def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs, queries: int = 1) -> Choice:
+def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs) -> Choice:
     """Return the cheapest way that is expected to keep `recall`; the best one there is when none does."""
     size = terrain.dimensions / 256
     allowed = terrain.rows if terrain.allowed is None else terrain.allowed
@@ -83,8 +88,13 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
                 rescore_us=costs.rescore_us * size,
             )
         )
-    kept = [way for way in ways if way.recall >= min(recall + CAUTION, 0.999)]
+    kept = [way for way in ways if way.recall >= cautious(recall)]
     return min(kept, key=lambda way: way.cost_us)
+
+
+def cautious(recall: float) -> float:
+    """Return the recall a curve must show for `recall` to be promised."""
+    return min(recall + CAUTION * (1 - recall), 0.998)
 
 
 def _by_curve(
@@ -101,5 +111,5 @@ def _by_curve(
         )
         for reading in readings
     ]
-    kept = [choice for choice in choices if choice.recall >= recall + CAUTION]
+    kept = [choice for choice in choices if choice.recall >= cautious(recall)]
     return min(kept, key=lambda choice: choice.cost_us) if kept else max(choices, key=lambda choice: choice.recall)

@@ -51,5 +51,3 @@ class Kernels(Protocol):
     def load_text(self, folder: Path, fields: tuple[str, ...]) -> TextIndex:
         """Open what such an index saved."""
         ...
-
-

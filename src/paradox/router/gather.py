@@ -35,19 +35,24 @@ def merge(found: Sequence[Found], *, k: int, copies: int) -> Ranking:
     segment = np.repeat(np.arange(len(found)), [part.row.shape[1] for part in found])
     keep = k * copies + SLACK
     if len(score) == 1:
-        order = np.argsort(-score[0], kind="stable")
-        if len(order) > keep:
-            ranked = score[0][order]
-            keep += int(np.count_nonzero(ranked[keep:] == ranked[keep - 1]))
-            order = order[:keep]
-        order = order[None]
-    elif score.shape[1] > keep:
+        return _merge_one(score[0], row[0], segment, keep)
+    if score.shape[1] > keep:
         order = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
         order = np.take_along_axis(order, np.argsort(-np.take_along_axis(score, order, axis=1), axis=1, kind="stable"), axis=1)
     else:
         order = np.argsort(-score, axis=1, kind="stable")
     rows = np.take_along_axis(row, order, axis=1)
     return Ranking(np.take_along_axis(score, order, axis=1), np.where(rows >= 0, segment[order], -1), rows)
+
+
+def _merge_one(score: NDArray[np.float32], row: Rows, segment: NDArray[np.int64], keep: int) -> Ranking:
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    if len(order) > keep:
+        keep += int(np.count_nonzero(ranked[keep:] == ranked[keep - 1]))
+        order, ranked = order[:keep], ranked[:keep]
+    rows = row[order]
+    return Ranking(ranked[None], np.where(rows >= 0, segment[order], -1)[None], rows[None])
 
 
 class Fetched(msgspec.Struct, frozen=True):

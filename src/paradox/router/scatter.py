@@ -163,6 +163,7 @@ class Scatter:
 
     def _by_vector(self, question: Question) -> tuple[list[Visit], Ranking, Any]:
         metric = self.spec.vectors[question.using].metric
+        assert question.vectors is not None, "checked at admission"
         queries = unit(question.vectors, metric)
         if len(self.shards) == 1:
             results = self.shards[0].search(queries, question, self.costs)
@@ -176,7 +177,7 @@ class Scatter:
         """Visit shards, nearest region first, until patience ends. Many queries at once visit the union of their shards."""
         if len(queries) > 1:
             parts = [self._patiently(query[None], question) for query in queries]
-            return stack([dict((id(visit.segment), (found, visit)) for found, visit in part) for part in parts])
+            return stack([{id(visit.segment): (found, visit) for found, visit in part} for part in parts])
         patience = next((stop for asked, stop in PATIENCE if question.recall <= asked), len(self.shards))
         order = self._shard_order(queries, question)
         results: list[tuple[Found, Visit]] = []

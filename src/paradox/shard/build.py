@@ -175,7 +175,10 @@ def _write_vectors(writer: ContainerWriter, name: str, sources: Sequence[Source]
     writer.add_blocks(f"vector.{name}", matrices[0].dtype, shape, blocks)
     writer.add(f"inverse.{name}", _gather(layout, [column.inverse() for column in columns], 0, rows))
     if any(column.present() is not None for column in columns):
-        present = [np.ones(len(matrix), dtype=np.bool_) if (own := c.present()) is None else own for c, matrix in zip(columns, matrices, strict=True)]
+        present = [
+            np.ones(len(matrix), dtype=np.bool_) if (own := c.present()) is None else own
+            for c, matrix in zip(columns, matrices, strict=True)
+        ]
         writer.add(f"present.{name}", _gather(layout, present, 0, rows))
 
 
@@ -194,7 +197,9 @@ def _write_own_fields(writer: ContainerWriter, sources: Sequence[Source], layout
     writer.add("modality", layout.modality)
     names = sorted({name for part in sources for name in part.segment.own().origin[1]})
     number = {name: code for code, name in enumerate(names)}
-    codes = [np.array([number[n] for n in part.segment.own().origin[1]] or [0], dtype=np.int32)[part.segment.own().origin[0]] for part in sources]
+    codes = [
+        np.array([number[n] for n in part.segment.own().origin[1]] or [0], dtype=np.int32)[part.segment.own().origin[0]] for part in sources
+    ]
     writer.add("origin", _gather(layout, codes, 0, rows))
     return names
 

@@ -1,6 +1,6 @@
-"""The container: one write-once file of named arrays, each under its own checksum, memory-mapped when read.
+r"""The container: one write-once file of named arrays, each under its own checksum, memory-mapped when read.
 
-    magic "PDXSEG1\\n" | sections, each at a multiple of 64 bytes | footer (MessagePack) | footer length u64 | footer crc32 u32 | magic
+    magic "PDXSEG1\n" | sections, each at a multiple of 64 bytes | footer (MessagePack) | footer length u64 | footer crc32 u32 | magic
 
 The footer says the format version, free-form facts, and for each section its offset, length, dtype, shape and crc32. See docs/formats.md.
 """
@@ -61,7 +61,7 @@ class ContainerWriter:
         self._pad()
         offset, crc = self._offset, 0
         for block in blocks:
-            view = memoryview(np.ascontiguousarray(block)).cast("B") if block.size else memoryview(b"")
+            view = np.ascontiguousarray(block).data.cast("B") if block.size else memoryview(b"")
             crc = zlib.crc32(view, crc)
             self._offset += self._file.write(view)
         self._sections[name] = Section(offset=offset, length=self._offset - offset, dtype=dtype.str, shape=tuple(shape), crc=crc)
@@ -91,7 +91,7 @@ class Container(Mapping[str, NDArray[Any]]):
         self.facts = self.footer.facts
 
     def _read_footer(self) -> Footer:
-        raw = memoryview(self._map)
+        raw = self._map.data
         if len(raw) < len(MAGIC) + TAIL.size or bytes(raw[: len(MAGIC)]) != MAGIC:
             raise self._corrupt("does not begin as a segment file")
         length, crc, magic = TAIL.unpack(raw[-TAIL.size :])

@@ -85,7 +85,9 @@ class ShardEngine:
 
     def count(self) -> int:
         """Return how many live points this shard answers for."""
-        return sum(int(np.count_nonzero(segment.alive()[: len(owned)] & owned)) for segment in self.segments if len(owned := segment.owned()))
+        return sum(
+            int(np.count_nonzero(segment.alive()[: len(owned)] & owned)) for segment in self.segments if len(owned := segment.owned())
+        )
 
     def search(self, queries: NDArray[Any], question: Question, costs: Costs) -> list[tuple[Found, Visit]]:
         """Search every segment for (q, d) queries. Cost: see the choices in the visits."""

@@ -36,7 +36,7 @@ def index_form(vectors: NDArray[Any], inverse: NDArray[np.float32], metric: Metr
     if metric == "cosine":
         if np.abs(inverse - 1).max(initial=0) < UNIT_TOLERANCE:
             return vectors
-        return vectors * inverse[:, None]  # type: ignore[no-any-return]
+        return vectors * inverse[:, None]
     if metric == "euclidean":
         last = np.einsum("nd,nd->n", vectors, vectors) / np.float32(-2 * length)
         return np.concatenate((vectors, last[:, None]), axis=1)
@@ -54,7 +54,7 @@ def unit(queries: NDArray[Any], metric: Metric) -> NDArray[Any]:
     """Return (q, d) queries at unit length for cosine, unchanged for other metrics."""
     if metric != "cosine":
         return queries
-    return queries / np.sqrt(np.einsum("qd,qd->q", queries, queries))[:, None]  # type: ignore[no-any-return]
+    return queries / np.sqrt(np.einsum("qd,qd->q", queries, queries))[:, None]
 
 
 def score_pairs(queries: NDArray[Any], rows: NDArray[Any], inverse: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Key, Mask, Points, Rows
 from paradox.model.recall import Curve
 from paradox.model.schema import CollectionSpec, VectorSpec
+from paradox.planner.choose import Choice
 from paradox.ports.index import Index
 from paradox.ports.kernels import GrowingIndex, Kernels
 from paradox.ports.text import TextIndex
@@ -39,6 +40,7 @@ class GrowingVectors:
         self.probe: Index | None = None
         self.scan_curve: Curve | None = None
         self.probe_curve: Curve | None = None
+        self.choices: dict[tuple[int, int, float, bool], Choice] = {}
 
     def append(self, vectors: NDArray[Any], present: Mask | None) -> None:
         """Add rows; where `present` is False the row holds zeros and is never a candidate."""
@@ -197,4 +199,3 @@ def texts_of(payload: bytes, fields: tuple[str, ...]) -> dict[str, str]:
     """Return those of `fields` that an encoded payload holds as text."""
     values = _payload.decode(payload)
     return {field: value for field in fields if isinstance(value := values.get(field), str)}
-

@@ -89,6 +89,8 @@ def decode_manifest(raw: bytes, name: str) -> Manifest:
         if magic == MAGIC and len(body) == length and zlib.crc32(body) == crc:
             version = msgspec.msgpack.decode(body).get("version", 0)
             if version > VERSION:
-                raise FormatTooNew(f"manifest {name} has format {version}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
+                raise FormatTooNew(
+                    f"manifest {name} has format {version}; this version reads up to {VERSION}", hint="upgrade paradox-memory"
+                )
             return msgspec.msgpack.decode(body, type=Manifest)
     raise SegmentCorrupt(f"manifest {name} is damaged or was cut off", hint="an older manifest and the log are used instead; run verify")

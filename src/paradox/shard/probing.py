@@ -51,7 +51,7 @@ def unit_rows(vectors: SealedVectors) -> Matrix:
     inverse = vectors.inverse()
     if np.abs(inverse - 1).max(initial=0) < 1e-5:
         return vectors.matrix()
-    return vectors.matrix() * inverse[:, None]  # type: ignore[no-any-return]
+    return vectors.matrix() * inverse[:, None]
 
 
 def sample_truth(vectors: SealedVectors, *, seed: int) -> tuple[Matrix, Rows, Rows]:
@@ -78,7 +78,7 @@ def sample_truth(vectors: SealedVectors, *, seed: int) -> tuple[Matrix, Rows, Ro
 
 def queries_to(vectors: SealedVectors, own: Rows) -> Matrix:
     """Return sampled rows as they are stored, to be asked as queries."""
-    return vectors.matrix()[own]  # type: ignore[no-any-return]
+    return vectors.matrix()[own]
 
 
 def measure_probe(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows], *, regions: int) -> Curve:
@@ -106,7 +106,8 @@ def _measure(index: Index, queries: Matrix, own: Rows, neighbours: Rows, probes:
     readings = []
     for depth in DEPTHS:
         hits = sum(
-            len(np.intersect1d(_first_distinct(found, round(depth * NEIGHBOURS) + 1), true)) for found, true in zip(rows, neighbours, strict=True)
+            len(np.intersect1d(_first_distinct(found, round(depth * NEIGHBOURS) + 1), true))
+            for found, true in zip(rows, neighbours, strict=True)
         )
         readings.append(Reading(probes=probes, depth=depth, recall=hits / neighbours.size))
     return readings

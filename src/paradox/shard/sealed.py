@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Key, Mask, Matrix, Rows
 from paradox.model.recall import Curve
 from paradox.model.schema import CollectionSpec, VectorSpec
+from paradox.planner.choose import Choice
 from paradox.ports.index import Index
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextIndex
@@ -58,6 +59,7 @@ class SealedVectors:
         self._probe: Index | None = None
         self.scan_curve: Curve | None = None
         self.probe_curve: Curve | None = None
+        self.choices: dict[tuple[int, int, float, bool], Choice] = {}
         self.has_probe = (self._folder / probe_file(name)).exists()
 
     def matrix(self) -> NDArray[Any]:
@@ -113,6 +115,7 @@ class SealedVectors:
         """Begin to use the probe file that was just put in place."""
         self.has_probe = True
         self.probe_curve = curve
+        self.choices.clear()
 
 
 class Sealed:
@@ -127,8 +130,8 @@ class Sealed:
         self.rows: int = container.facts["rows"]
         self.first_position: int = container.facts["first_position"]
         self.vectors = {vector: SealedVectors(vector, of, container, kernels) for vector, of in spec.vectors.items()}
-        self._key_ends, self._key_bytes = container["key.ends"], memoryview(container["key.bytes"])
-        self._payload_ends, self._payload_bytes = container["payload.ends"], memoryview(container["payload.bytes"])
+        self._key_ends, self._key_bytes = container["key.ends"], container["key.bytes"].data
+        self._payload_ends, self._payload_bytes = container["payload.ends"], container["payload.bytes"].data
         self._hashes, self._hash_rows = container["key.hashes"], container["key.rows"]
         self._at_us, self._modality, self._origin = container["at_us"], container["modality"], container["origin"]
         self._modalities: list[str] = container.facts["modalities"]
@@ -158,7 +161,7 @@ class Sealed:
         rows = np.full(len(keys), -1, dtype=np.int64)
         low = np.searchsorted(self._hashes, hashes)
         inside = np.minimum(low, self.rows - 1)
-        for hit in np.flatnonzero(self._hashes[inside] == hashes):
+        for hit in np.flatnonzero(self._hashes[inside] == hashes).tolist():
             at = int(low[hit])
             while at < self.rows and self._hashes[at] == hashes[hit]:
                 row = int(self._hash_rows[at])
@@ -184,7 +187,7 @@ class Sealed:
 
     def _key(self, row: int) -> Key:
         start = int(self._key_ends[row - 1]) if row else 0
-        return _decode(self._key_bytes[start : int(self._key_ends[row])])  # type: ignore[no-any-return]
+        return _decode(self._key_bytes[start : int(self._key_ends[row])])
 
     def keys_at(self, rows: Rows) -> list[Key]:
         """Return the keys of rows."""
@@ -270,4 +273,5 @@ class _Keys(Sequence[Key]):
         return self._segment.rows
 
     def __getitem__(self, row: Any) -> Any:
-        return self._segment._key(row) if isinstance(row, int) else [self._segment._key(one) for one in range(*row.indices(len(self)))]
+        rows = np.arange(len(self))[row]
+        return self._segment.keys_at(rows) if isinstance(row, slice) else self._segment.keys_at(rows[None])[0]

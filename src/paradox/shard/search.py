@@ -17,6 +17,7 @@ from paradox.shard.growing import GrowingVectors
 from paradox.shard.sealed import Sealed, SealedVectors
 
 FILTERS_KEPT_MAX = 64
+CHOICES_KEPT_MAX = 64
 EXACT_BLOCK_ROWS = 16_384
 DEAD_SHARE_MASKED = 0.1
 """Above this share of dead rows the index is told which rows live; below, asking for a few more is cheaper."""
@@ -100,15 +101,9 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
         allow, filtered = allowed_rows(segment, question, vectors)
         allowed = rows if allow is None else int(np.count_nonzero(allow))
         few_dead = False
-    terrain = Terrain(
-        rows=rows,
-        dimensions=vectors.spec.dimensions,
-        allowed=None if allow is None else allowed,
-        filtered=filtered or allow is not None,
-        scan_curve=vectors.scan_curve,
-        probe_curve=vectors.probe_curve,
+    choice = _choose(
+        vectors, question, costs, rows=rows, allowed=None if allow is None else allowed, filtered=filtered or allow is not None
     )
-    choice = choose(terrain, k=question.k, recall=question.recall, exact=question.exact, costs=costs, queries=len(queries))
     if vectors.spec.metric == "hamming" and choice.way != "nothing":
         choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k, allowed))
     visit = Visit(segment, choice, None if allow is None else allowed)
@@ -120,6 +115,29 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
             return score_all(vectors, queries, every, keep=question.k), visit
         case _:
             return _by_index(segment, vectors, queries, choice, allow, few_dead), visit
+
+
+def _choose(
+    vectors: GrowingVectors | SealedVectors, question: Question, costs: Costs, *, rows: int, allowed: int | None, filtered: bool
+) -> Choice:
+    """Return the way to search, remembered for unfiltered questions of one kind."""
+    key = (rows, question.k, question.recall, question.exact)
+    if allowed is None and (known := vectors.choices.get(key)) is not None:
+        return known
+    terrain = Terrain(
+        rows=rows,
+        dimensions=vectors.spec.dimensions,
+        allowed=allowed,
+        filtered=filtered,
+        scan_curve=vectors.scan_curve,
+        probe_curve=vectors.probe_curve,
+    )
+    choice = choose(terrain, k=question.k, recall=question.recall, exact=question.exact, costs=costs)
+    if allowed is None:
+        if len(vectors.choices) >= CHOICES_KEPT_MAX:
+            vectors.choices.clear()
+        vectors.choices[key] = choice
+    return choice
 
 
 def _by_index(

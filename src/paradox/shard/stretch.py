@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS_MIN = 64
+GROWTH = 16
+"""Pages that were never written cost nothing, so space is reserved in big steps and rarely copied."""
 
 
 class Stretch:
@@ -24,7 +26,10 @@ class Stretch:
         """Add (m, *shape) rows. Cost: amortised O(m)."""
         needed = self.rows + len(values)
         if needed > len(self._array):
-            grown = np.empty((max(needed, 2 * len(self._array)), *self._array.shape[1:]), dtype=self._array.dtype)
+            grown = np.empty(
+                (max(needed, GROWTH * len(self._array)) if needed < ROWS_MIN * GROWTH**2 else 2 * needed, *self._array.shape[1:]),
+                dtype=self._array.dtype,
+            )
             grown[: self.rows] = self._array[: self.rows]
             self._array = grown
         self._array[self.rows : needed] = values

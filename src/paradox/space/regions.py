@@ -37,9 +37,11 @@ def single_region(dimensions: int) -> RegionMap:
 
 def directions(vectors: Matrix) -> Matrix:
     """Return (n, d) integers as float32, each row scaled so that its largest component is `levels(d)`: lengths do not count."""
-    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    largest = np.maximum(vectors.max(axis=1, keepdims=True), -vectors.min(axis=1, keepdims=True))
     largest[largest == 0] = 1.0
-    return np.rint(vectors / largest * np.float32(levels(vectors.shape[1])))
+    steps = vectors / largest
+    steps *= np.float32(levels(vectors.shape[1]))
+    return np.rint(steps, out=steps)
 
 
 def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int = 1) -> NDArray[np.int32]:

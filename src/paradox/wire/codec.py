@@ -78,13 +78,20 @@ def map_columns(regions: RegionMap) -> dict[str, NDArray[Any]]:
 
 def map_from(facts: dict[str, Any], columns: dict[str, NDArray[Any]]) -> RegionMap:
     """Return the map of its plain values and arrays."""
-    return RegionMap(**facts, **{name: np.array(columns[name]) for name in ("names", "centroids", "shard_of")})
+    return RegionMap(
+        epoch=facts["epoch"],
+        scale=facts["scale"],
+        next_name=facts["next_name"],
+        names=np.array(columns["names"]),
+        centroids=np.array(columns["centroids"]),
+        shard_of=np.array(columns["shard_of"]),
+    )
 
 
 def _body(kind: str, facts: dict[str, Any], columns: dict[str, NDArray[Any]], payloads: list[bytes]) -> Body:
     placed, pieces, offset = {}, [], 0
     for name, array in columns.items():
-        view = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+        view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
         placed[name] = Column(offset, len(view), array.dtype.str, array.shape)
         pieces.append(view)
         padding = -len(view) % 8

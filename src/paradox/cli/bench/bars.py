@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -30,6 +30,9 @@ from paradox.cli.bench.timing import forget_pages, in_child, measure, writing
 from paradox.cli.bench.workload import SHARES, SLANTS, STEPS, filter_payloads, payloads, rank_points, selections, shuffled_buckets
 from paradox.errors import ParadoxError
 
+if TYPE_CHECKING:
+    from paradox.client.sync import Collection
+
 Sense: TypeAlias = Literal["at least", "at most", "for comparison"]
 Value: TypeAlias = "float | tuple[float | None, str] | None"
 Figures: TypeAlias = Iterator[tuple[str, Value]]
@@ -40,6 +43,7 @@ PEER_RECALL = 0.95
 CALLERS = 8
 WRITERS = 16
 MEBI = 1 << 20
+PEERS_ABSENT = "no peer was measured; --peers does"
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -249,7 +253,7 @@ def measure_bulk(stage: Stage) -> Figures:
     best = stage.best_peer("searchable_per_s")
     yield "bulk.rate", filled.per_s
     yield "bulk.recall", (filled.recall, f"asked {filled.asked:g}, at once after the last point")
-    yield "bulk.times_best_peer", (filled.per_s / best[0], f"{best[1]}: {best[0]:,.0f}") if best else (None, "no peer was measured: --peers")
+    yield "bulk.times_best_peer", (filled.per_s / best[0], f"{best[1]}: {best[0]:,.0f}") if best else (None, PEERS_ABSENT)
     yield "bulk.settled_after", (waited_s, "background work that goes on while searches are answered")
 
 
@@ -261,9 +265,9 @@ def measure_single(stage: Stage) -> Figures:
     for name, callers in (("single.one_caller", 1), ("single.16_threads", WRITERS)):
         collection = database.collection(f"single-{callers}", dimensions=corpus.vectors.shape[1])
 
-        def add(number: int, collection: object = collection) -> None:
+        def add(number: int, collection: Collection = collection) -> None:
             row = number % count
-            collection.add(ids=[number], vectors=corpus.vectors[row : row + 1], payload=[{"text": corpus.texts[row]}])  # type: ignore[attr-defined]
+            collection.add(ids=[number], vectors=corpus.vectors[row : row + 1], payload=[{"text": corpus.texts[row]}])
 
         yield name, measure(add, callers=callers, duration_s=stage.duration_s).per_s
         database.drop(f"single-{callers}")
@@ -279,7 +283,7 @@ def measure_one(stage: Stage) -> Figures:
     yield "one.p99", speed.p99_ms
     yield "one.rate", (speed.per_s, f"{speed.processor_s * 1e3:.2f} ms of processor a question")
     against = f"{best[1]} at recall {PEER_RECALL:g}: {best[0]:,.0f}" if best else ""
-    yield "one.times_best_peer", (speed.per_s / best[0], against) if best else (None, "no peer was measured: --peers")
+    yield "one.times_best_peer", (speed.per_s / best[0], against) if best else (None, PEERS_ABSENT)
 
 
 def measure_many(stage: Stage) -> Figures:
@@ -312,14 +316,16 @@ def measure_filter(stage: Stage) -> Figures:
     yield "filter.unfiltered", quiet.per_s
     for selection in selections(corpus, ranks):
         name = f"filter.{selection.slant}.{selection.share * 100:g}%"
-        found, rates = [], []
+        found, times, rates = [], [], []
         for part in selection.parts:
             questions = corpus.questions[part.questions]
             answers = answers_of(collection, questions, ASKED, part.where)
             found.append(recall(answers, part.truth, corpus.vectors, questions, part.allowed))
-            rates.append(measure(asking(collection, questions, ASKED, part.where), duration_s=short_s / len(selection.parts)).per_s)
+            each_s = short_s / len(selection.parts)
+            rates.append(measure(asking(collection, questions, ASKED, part.where), duration_s=each_s).per_s)
+            times.append(rates[-1] / measure(asking(collection, questions, ASKED), duration_s=each_s).per_s)
         yield f"{name}.recall", float(np.mean(found)) if found else None
-        yield f"{name}.times_unfiltered", (float(np.mean(rates)) / quiet.per_s, f"{np.mean(rates):,.0f} queries/s") if rates else None
+        yield f"{name}.times_unfiltered", (float(np.mean(times)), f"{np.mean(rates):,.0f} queries/s") if times else None
     for share in SHARES:
         width = round(share * STEPS)
         lows = np.linspace(0, STEPS - width, 2_000).astype(int).tolist()  # more filters than any cache of them would keep

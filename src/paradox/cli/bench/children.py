@@ -14,7 +14,7 @@ from paradox.errors import ParadoxError
 
 
 def main(words: Sequence[str]) -> None:
-    """Run a task. words: its name, its arguments as JSON, and the file that takes the answer. A failure's last line goes to standard error."""
+    """Run a task. words: its name, its arguments as JSON, and the file that takes the answer. A failure ends on standard error."""
     task, arguments, answer = words
     try:
         Path(answer).write_bytes(msgspec.json.encode(TASKS[task](**json.loads(arguments))))

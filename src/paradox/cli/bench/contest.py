@@ -149,7 +149,7 @@ def _measure(peer: Peer, corpus: Corpus, duration_s: float) -> dict[str, Any]:
 
 
 def _measure_beside_writer(peer: Peer, corpus: Corpus, duration_s: float) -> dict[str, Any]:
-    """Measure one reading caller while a writer replaces points without pause, WRITE_POINTS at a time, each by its neighbour in the file."""
+    """Measure one reading caller while a writer replaces points without pause, WRITE_POINTS a call, each by its neighbour."""
     count = len(corpus)
     buckets = shuffled_buckets(count)
     moved = np.roll(np.asarray(corpus.vectors), 1, axis=0)

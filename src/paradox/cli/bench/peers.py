@@ -101,7 +101,8 @@ class Zvec:
         """Add, or replace, points with the ids from `start` on."""
         make = self._library.Doc
         rows = zip(range(start, start + len(vectors)), vectors, payloads, strict=True)
-        answers = self._collection.upsert([make(id=str(id), vectors={"vector": vector}, fields=dict(fields)) for id, vector, fields in rows])
+        points = [make(id=str(id), vectors={"vector": vector}, fields=dict(fields)) for id, vector, fields in rows]
+        answers = self._collection.upsert(points)
         refused = next((answer for answer in answers if not answer.ok()), None)
         if refused is not None:
             raise RuntimeError(f"zvec refused a point: {refused}")
@@ -137,7 +138,8 @@ class QdrantEdge:
 
         self._library = qdrant_edge
         self._quantised = quantised
-        self.settings = f"HNSW, {LINKS} links, 100 candidates at build{', 8-bit with rescoring' if quantised else ''}; integer index on bucket"
+        codes = ", 8-bit with rescoring" if quantised else ""
+        self.settings = f"HNSW, {LINKS} links, 100 candidates at build{codes}; integer index on bucket"
 
     def open(self, folder: Path, dimensions: int) -> None:
         """Create an empty shard in `folder`."""
@@ -240,7 +242,8 @@ class Lance:
         self._effort = max(effort, NEIGHBOURS * self._rescored)
 
     def _asked(self, asked: Any) -> Any:
-        search = self._table.search(asked, vector_column_name="vector").limit(NEIGHBOURS).select(["id", "text", "source", "bucket", "_distance"])
+        search = self._table.search(asked, vector_column_name="vector").limit(NEIGHBOURS)
+        search = search.select(["id", "text", "source", "bucket", "_distance"])
         return search.nprobes(1).ef(self._effort).refine_factor(self._rescored)
 
     def search(self, vector: Vector, below: int | None = None) -> list[int]:

@@ -14,7 +14,6 @@ import numpy as np
 from paradox.cli.bench.corpus import NEIGHBOURS, Corpus, recall
 from paradox.cli.bench.timing import Ask
 from paradox.cli.bench.workload import payloads, shuffled_buckets
-from paradox.model.points import Rows
 
 if TYPE_CHECKING:
     from paradox.client.hits import Hits
@@ -94,14 +93,14 @@ class Subject:
 def settle(database: Database) -> float:
     """Wait until the database does nothing in the background, SETTLE_S at most. Return how long that took, in seconds."""
     before = time.perf_counter()
-    while database.status().get("working") and time.perf_counter() - before < SETTLE_S:
+    while not database.status()["settled"] and time.perf_counter() - before < SETTLE_S:
         time.sleep(SETTLE_STEP_S)
     return time.perf_counter() - before
 
 
 def read_all(hits: Hits) -> list[int]:
     """Return the rows that were found, having read every payload as a user would."""
-    read = [(int(hit.id), hit.payload) for hit in hits]  # type: ignore[arg-type]
+    read = [(int(hit.id), hit.payload) for hit in hits]
     return [row for row, _ in read]
 
 
@@ -143,10 +142,5 @@ def recall_reached_many(collection: Collection, corpus: Corpus, recall_asked: fl
     found: list[list[int]] = []
     for start in range(0, len(corpus.questions), BATCH_QUESTIONS):
         batch = corpus.questions[start : start + BATCH_QUESTIONS]
-        found += [[int(hit.id) for hit in hits] for hits in collection.search_many(batch, k=NEIGHBOURS, recall=recall_asked)]  # type: ignore[arg-type]
+        found += [[int(hit.id) for hit in hits] for hits in collection.search_many(batch, k=NEIGHBOURS, recall=recall_asked)]
     return recall(found, corpus.truth, corpus.vectors, corpus.questions)
-
-
-def moved(corpus: Corpus) -> Callable[[Rows], Any]:
-    """Return a function from rows to the vectors of the rows before them: what a writer replaces points by."""
-    return lambda rows: corpus.vectors[(rows - 1) % len(corpus)]

@@ -178,6 +178,6 @@ def in_child(task: str, **arguments: Any) -> Any:
         except subprocess.TimeoutExpired:
             raise Unavailable(f"measuring {task} took more than {CHILD_TIMEOUT_S:.0f} s and was ended") from None
         if ended.returncode or not answer.exists():
-            complaints = ended.stderr.strip().splitlines()
-            raise Unavailable(f"measuring {task} failed with code {ended.returncode}: {complaints[-1] if complaints else 'it said nothing'}")
+            complaint = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise Unavailable(f"measuring {task} failed with code {ended.returncode}: {complaint}")
         return msgspec.json.decode(answer.read_bytes())

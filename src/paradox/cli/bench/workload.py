@@ -5,7 +5,7 @@ A filter that keeps a share s of the points is `field < 10,000·s` (or `>=`) ove
     bucket             ranks of a shuffle: whether a point passes says nothing about where it lies     (independent)
     near_0 … near_3    ranks by similarity to an anchor, 0 = the points nearest to it
 
-An anchor is the centre of one of 16 clusters (the four that most questions belong to), and it is asked with the questions of its own cluster.
+An anchor is the centre of one of 16 clusters (the four that most questions belong to), asked with the questions of its own cluster.
 `near_a < 100` keeps the hundredth of all points that lies nearest to where the question is (correlated: 13 times as many of the true
 neighbours pass as chance would let); `near_a >= 9,900` keeps the hundredth that lies farthest (opposed: hardly any of them pass, so an
 index that looks near the question first finds nothing).

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from paradox.cli.arguments import CHAPTERS, UsageInvalid
 from paradox.cli.demo import asking, crash, ingest, map, words
-from paradox.cli.demo.corpus import add_paragraphs, open_speeches, read_corpus
+from paradox.cli.demo.corpus import open_speeches
 from paradox.cli.demo.tour import Chapter, Tour
 from paradox.cli.folders import cache_folder, short
 from paradox.cli.screen import Screen, seconds
@@ -46,7 +46,7 @@ def run_tour(names: Sequence[str], data: str | None, screen: Screen) -> int:
     with paradox.connect(folder) as database:
         tour = Tour(screen=screen, folder=folder, database=database, speeches=open_speeches(database))
         if any(chapter.needs_speeches for chapter in chapters) and chapters[0].name != "ingest":
-            add_paragraphs(tour.speeches, read_corpus(), screen)
+            ingest.fill(tour)
         for number, chapter in enumerate(chapters, start=1):
             screen.line()
             screen.line((f"{number} {chapter.name}", "bold magenta"), f"  {chapter.title}")

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from paradox.cli.demo.tour import Tour, plain_found
-from paradox.cli.screen import cut
+from paradox.cli.screen import Span, cut
 from paradox.cli.show import recall_spans
 
 WORTH_READING = "words >= 12"
@@ -55,7 +55,8 @@ def filter(tour: Tour) -> dict[str, Any]:
         tour.asked(question, elapsed_s, f"where {where}: {matching:,} of {total:,} may answer")
         for hit in hits:
             tour.found(hit)
-        answers.append({"question": question, "where": where, "matching": matching, "elapsed_s": elapsed_s, "hits": [plain_found(hit) for hit in hits]})
+        found = [plain_found(hit) for hit in hits]
+        answers.append({"question": question, "where": where, "matching": matching, "elapsed_s": elapsed_s, "hits": found})
     return {"answers": answers}
 
 
@@ -64,7 +65,7 @@ def time_ranges(tour: Tour) -> dict[str, Any]:
     answers = []
     for first, last in PERIODS:
         started = time.perf_counter()
-        hits = tour.speeches.search(ENERGY, k=1, between=(f"{first}-01-01", f"{last}-12-31"), where=WORTH_READING, explain=True)
+        hits = tour.speeches.search(ENERGY, k=1, between=(f"{first}-01-01", f"{last}-12-31"), where=WORTH_READING)
         elapsed_s = time.perf_counter() - started
         plan = hits.plan
         skipped, total = (plan.partitions_skipped, plan.partitions_total) if plan is not None else (0, 0)
@@ -95,7 +96,8 @@ def hybrid(tour: Tour) -> dict[str, Any]:
     elapsed_s = time.perf_counter() - started
     tour.asked(CANAL, elapsed_s)
     width = tour.screen.width - 52
-    rows, found = [], []
+    rows: list[list[Span]] = []
+    found = []
     for hit in hits:
         ranks = [str(places[mode].get(hit.id, f"> {DEPTH}")) for mode in ("vector", "text")]
         who = f"{hit.payload['year']} {hit.payload['president']}"

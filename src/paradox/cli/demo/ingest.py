@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from paradox.cli.demo.corpus import add_paragraphs, read_corpus
+from paradox.cli.demo.corpus import Paragraph, add_paragraphs, read_corpus
 from paradox.cli.demo.tour import Tour
 from paradox.cli.folders import bytes_of, short
 from paradox.cli.screen import seconds, size
 
 
-def ingest(tour: Tour) -> dict[str, Any]:
-    """Add every paragraph that is not there yet; a second run finds all of them."""
+def fill(tour: Tour) -> tuple[list[Paragraph], int, float]:
+    """Add every paragraph that is not in the folder yet. Return (all of them, how many were added, seconds it took)."""
     paragraphs = read_corpus()
-    first, last = paragraphs[0].year, paragraphs[-1].year
     started = time.perf_counter()
     added = add_paragraphs(tour.speeches, paragraphs, tour.screen)
-    elapsed_s = time.perf_counter() - started
+    return paragraphs, added, time.perf_counter() - started
+
+
+def ingest(tour: Tour) -> dict[str, Any]:
+    """Fill the folder and tell how that went; a second run finds everything there."""
+    paragraphs, added, elapsed_s = fill(tour)
+    first, last = paragraphs[0].year, paragraphs[-1].year
     stored = size(bytes_of(tour.folder))
     if added:
         tour.line(

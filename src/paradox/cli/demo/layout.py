@@ -117,7 +117,8 @@ def _seeds(places: Matrix, groups: int, dice: np.random.Generator) -> Matrix:
 def _squared(places: Matrix, centres: Matrix) -> NDArray[np.float64]:
     """Return (n, c) squared distances."""
     apart = places[:, None, :].astype(np.float64) - centres[None, :, :]
-    return np.einsum("ncd,ncd->nc", apart, apart)
+    squared: NDArray[np.float64] = np.einsum("ncd,ncd->nc", apart, apart)
+    return squared
 
 
 def densest(places: Matrix, cells: int = 24) -> Matrix:

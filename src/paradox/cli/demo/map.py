@@ -16,7 +16,7 @@ from paradox.cli.demo.terms import count_terms, distinctive, terms_of
 from paradox.cli.demo.tour import Tour
 from paradox.cli.folders import short
 from paradox.cli.screen import cut, seconds, size
-from paradox.model.points import Matrix, Rows
+from paradox.model.points import Id, Matrix, Rows
 
 DIMENSIONS_KEPT = 50
 NEIGHBOURS = 12
@@ -78,14 +78,14 @@ def read_speeches(tour: Tour) -> Speeches:
         presidents=[payload["president"] for payload in payloads],
         parties=[payload["party"] for payload in payloads],
         texts=[payload["text"] for payload in payloads],
-        vectors=np.stack([hit.vector for hit in hits]),
+        vectors=np.stack([hit.vector for hit in hits if hit.vector is not None]).astype(np.float32, copy=False),
     )
 
 
 def find_neighbours(tour: Tour, speeches: Speeches) -> Rows:
     """Return (n, NEIGHBOURS) rows of the points nearest to each point, itself left out; -1 marks an empty place."""
     neighbours = np.full((len(speeches.ids), NEIGHBOURS), -1, dtype=np.int64)
-    row_of = {id: row for row, id in enumerate(speeches.ids)}
+    row_of: dict[Id, int] = {id: row for row, id in enumerate(speeches.ids)}
     with tour.screen.progress("finding neighbours", len(speeches.ids)) as advance:
         for start in range(0, len(speeches.ids), QUERIES_A_CALL):
             queries = speeches.vectors[start : start + QUERIES_A_CALL]
@@ -126,7 +126,8 @@ def quantise(places: Matrix) -> Rows:
     """Return (n, 2) whole numbers from 0 to PLACE_STEPS that keep the shape of the drawing; the farthest 0.1 % stand at its edge."""
     low, high = np.percentile(places, (0.1, 99.9), axis=0)
     middle, reach = (low + high) / 2, float(max((high - low).max(), 1e-9)) * 0.52
-    return np.rint((np.clip((places - middle) / reach, -1.0, 1.0) + 1.0) / 2 * PLACE_STEPS).astype(np.int64)
+    steps: Rows = np.rint((np.clip((places - middle) / reach, -1.0, 1.0) + 1.0) / 2 * PLACE_STEPS).astype(np.int64)
+    return steps
 
 
 def packed(column: NDArray[Any]) -> str:

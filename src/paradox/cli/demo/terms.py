@@ -15,16 +15,17 @@ HELD_SHARE_MIN = 0.05
 """A term in a smaller share of the chosen texts does not stand for them."""
 COMMON_SHARE = 0.2
 """A term in more of all texts than this is grammar, not a theme."""
-FUNCTION_WORDS = frozenset(
-    "about above according after again against also although always among another because been before being below best better between "
-    "both can't cannot certain come coming could does don't done down during each even ever every from further give given going good "
-    "great have having here hereby herein however i've into it's itself just know last less let's like made make makes many more most "
-    "much must necessary never nevertheless next nothing once only other others otherwise ourselves over present proper said same "
-    "seems several shall should shown since some something still such take than that that's their them themselves then there thereby "
-    "therefore therein thereof these they thing things this those though through throughout thus today together tonight toward under "
-    "unless until upon very want we're we've well were what whatever when where whereas whether which while whole whom whose will "
-    "with within without would you're your yours".split()
-)
+GRAMMAR = """
+about above according after again against also although always among another back because been before being below best better between
+both can't cannot certain come coming could does don't done down during each even ever every from further give given going good great
+have having here hereby herein however i've into it's itself just know last less let's like made make makes many more most much must
+necessary never nevertheless next nothing once only other others otherwise ourselves over please present proper said same seems several
+shall should shown since some something still such take than that that's their them themselves then there thereby therefore therein
+thereof these they thing things this those though through throughout thus today together tonight toward under unless until upon very
+want we're we've well were what whatever when where whereas whether which while whole whom whose will with within without would you're
+your yours
+"""
+FUNCTION_WORDS = frozenset(GRAMMAR.split())
 
 
 def terms_of(text: str) -> set[str]:
@@ -38,7 +39,13 @@ def count_terms(texts: Iterable[set[str]]) -> Counter[str]:
 
 
 def distinctive(
-    chosen: Sequence[set[str]], everywhere: Mapping[str, int], texts: int, *, count: int, common_share: float = COMMON_SHARE, without: str = ""
+    chosen: Sequence[set[str]],
+    everywhere: Mapping[str, int],
+    texts: int,
+    *,
+    count: int,
+    common_share: float = COMMON_SHARE,
+    without: str = "",
 ) -> list[str]:
     """Return the terms that the chosen texts hold far more often than the others do, the most distinctive first.
 

@@ -58,4 +58,10 @@ class Chapter(msgspec.Struct, frozen=True):
 def plain_found(hit: Hit) -> dict[str, Any]:
     """Return a paragraph as JSON shows it."""
     fields = hit.payload
-    return {"id": hit.id, "score": round(float(hit.score), 4), "year": fields["year"], "president": fields["president"], "text": fields["text"]}
+    return {
+        "id": hit.id,
+        "score": round(float(hit.score), 4),
+        "year": fields["year"],
+        "president": fields["president"],
+        "text": fields["text"],
+    }

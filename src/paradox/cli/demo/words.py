@@ -24,7 +24,7 @@ def words(tour: Tour) -> dict[str, Any]:
     for first, last, name in AGES:
         ages[name] = {hit.id: terms_of(hit.payload["text"]) for hit in tour.speeches.scroll(where=f"year between {first} and {last}")}
     everywhere = {name: count_terms(held.values()) for name, held in ages.items()}
-    rows, found = [], []
+    found = []
     for word in WORDS:
         company = {}
         for first, last, name in AGES:
@@ -33,13 +33,11 @@ def words(tour: Tour) -> dict[str, Any]:
             )
             chosen = [ages[name][hit.id] for hit in near]
             company[name] = distinctive(chosen, everywhere[name], len(ages[name]), count=TERMS_SHOWN, without=word)
-        rows.append([(word, "bold"), *(", ".join(company[name]) for _, _, name in AGES)])
         found.append({"word": word, **company})
+        tour.line((word, "bold"))
+        for _, _, name in AGES:
+            tour.line("  ", (f"{name}  ", "cyan"), ", ".join(company[name]))
     elapsed_s = time.perf_counter() - started
-    for row in rows:
-        tour.line(row[0])
-        for (_, _, name), terms_shown in zip(AGES, row[1:], strict=True):
-            tour.line("  ", (f"{name}  ", "cyan"), terms_shown)
     counts = " and ".join(f"{len(ages[name]):,}" for _, _, name in AGES)
     tour.line((f"what sets the {NEIGHBOURS} nearest paragraphs apart from all {counts} of their 31 years", "dim"))
     return {"words": found, "elapsed_s": elapsed_s}

@@ -1,0 +1,65 @@
+"""How the cost of a question grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from paradox.cli.bench import growth
+from paradox.cli.bench.corpus import Corpus
+from paradox.cli.bench.growth import Cost, exponents, judge_picks, measure_costs, repeat_with_noise
+from paradox.cli.bench.subject import COLLECTION
+from paradox.client.sync import Database
+from paradox.node.embedded import EmbeddedDatabase, open_folder
+
+
+def cost(**changes: object) -> Cost:
+    usual = Cost(points=100, way="scan", asked=0.9, recall=1.0, p50_ms=1.0, per_s=1000.0, bytes_read=100.0, segments={"scan": 1})
+    return msgspec.structs.replace(usual, **changes)
+
+
+def test_the_pick_is_compared_with_the_better_way() -> None:
+    costs = [cost(p50_ms=3.0), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=2.5)]
+    (pick,) = judge_picks(costs)
+    assert (pick.better, pick.times_better, pick.met) == ("regions", 1.25, False)
+
+
+def test_growth_is_told_as_a_power() -> None:
+    (line,) = exponents([cost(), cost(points=10_000, p50_ms=10.0, bytes_read=10_000.0)])
+    assert line == "recall 0.9, scan: time grows with the power 0.50 of the points, bytes read with 1.00"
+
+
+def test_repeats_lie_near_their_originals_but_are_others(tmp_path: Path, small: Corpus) -> None:
+    count = len(small)
+    more = repeat_with_noise(small.vectors, 2 * count + 7, tmp_path / "more.npy")
+    np.testing.assert_allclose(more[:count], small.vectors, atol=1e-6)
+    nearness = np.einsum("nd,nd->n", more[count : 2 * count], more[:count])
+    assert 0.8 < nearness.mean() < 0.99
+    np.testing.assert_allclose(np.linalg.norm(more, axis=1), 1, atol=1e-5)
+
+
+def test_costs_are_measured_in_each_way_at_each_recall(small: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "RECALLS", (0.9,))
+    costs = list(measure_costs(small, tmp_path / "database", lambda text: None, duration_s=0.02))
+    assert [measured.way for measured in costs] == ["scan", "regions", "planner"]
+    assert all(measured.recall > 0.9 and measured.bytes_read > 0 for measured in costs)
+
+
+def test_other_costs_make_the_engine_choose_another_way(tmp_path: Path) -> None:
+    dice = np.random.default_rng(0)
+    transport = open_folder(str(tmp_path / "database"), read_only=False, origin="", timeout_s=5.0)
+    assert isinstance(transport, EmbeddedDatabase)
+    vectors = dice.standard_normal((2_000, 16)).astype(np.float32)
+    with Database(transport) as database:
+        database.collection(COLLECTION, dimensions=16).add(vectors=vectors)
+        engine = transport.opened(COLLECTION).held.engine
+        usual = engine.costs
+        picked = []
+        for costs in (usual, msgspec.structs.replace(usual, exact_row_us=0.0), msgspec.structs.replace(usual, exact_row_us=1e6)):
+            growth.set_costs(engine, costs)
+            picked.append([visit.choice.way for visit in growth.visits_of(transport, vectors[:1], 0.9)])
+    assert picked[1] == ["exact"]
+    assert picked[2] == ["scan"]
