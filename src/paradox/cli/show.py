@@ -62,9 +62,23 @@ def day(at: datetime) -> str:
 
 def show_plan(screen: Screen, plan: Plan) -> None:
     """Print the tree of a plan, and what it promises beside what was measured."""
-    for line in str(plan).splitlines():
+    for line in plan_lines(plan, screen.width - 2):
         screen.line("  ", line)
     screen.line(*recall_spans(plan))
+
+
+def plan_lines(plan: Plan, width: int) -> list[str]:
+    """Return the drawing of a plan; the figures of a step that is too long stand below it, within the tree."""
+    lines = []
+    for line in str(plan).splitlines():
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        what, *figures = line.split("  [")
+        stem = len(what) - len(what.lstrip(" │├└─"))
+        below = what[:stem].replace("├", "│").replace("└", " ").replace("─", " ") + "  "
+        lines += [what, *(f"{below}[{each}" for each in figures)]
+    return lines
 
 
 def recall_spans(plan: Plan) -> list[Span]:

@@ -63,7 +63,8 @@ def vector_columns(given: Any, spec: CollectionSpec, collection: str) -> Columns
 def matrix_of(given: Any, vector: VectorSpec, holder: str, *, subject: str = "vectors have") -> tuple[NDArray[Any], Mask | None]:
     """Return vectors as (n, d) float32, or (n, d / 8) uint8 for hamming, and which rows were given when some were None.
 
-    One vector (d,) is a matrix of one row. An error says that `subject` n dimensions and `holder` holds d. Raises VectorType, VectorDimensions.
+    One vector (d,) is a matrix of one row. An error says that `subject` n dimensions and `holder` holds d.
+    Raises VectorType, VectorDimensions.
     """
     mask: Mask | None = None
     width, dtype = shape_of(vector)

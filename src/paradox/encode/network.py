@@ -207,7 +207,7 @@ class SentenceNetwork:
     def _finish(self, pooled: Floats) -> Matrix:
         """Return unit vectors (n, d): the dense layers over the pooled texts."""
         first, second, third, last, skip, skip_last = self._head
-        inner = pooled @ skip
+        inner: Floats = pooled @ skip
         inner += np.maximum(pooled @ first, 0) @ second
         np.maximum(inner, 0, out=inner)
         vectors: Matrix = inner @ skip_last

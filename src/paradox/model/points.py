@@ -52,6 +52,24 @@ class Points(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.keys)
 
 
+def joined(parts: Sequence[Points]) -> Points:
+    """Return batches of one origin, with the same vectors, as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    return Points(
+        keys=[key for part in parts for key in part.keys],
+        vectors={name: np.concatenate([part.vectors[name] for part in parts]) for name in first.vectors},
+        payloads=[payload for part in parts for payload in part.payloads],
+        at_us=np.concatenate([part.at_us for part in parts]),
+        modality=[name for part in parts for name in part.modality],
+        stamp=np.concatenate([part.stamp for part in parts]),
+        key_id=np.concatenate([part.key_id for part in parts]),
+        origin=first.origin,
+        present={name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
+    )
+
+
 def key_of(id: Id) -> Key:
     """Return the stored form of an id. Raises IdInvalid for anything but str, int of 64 bits, or UUID."""
     if type(id) is str:

@@ -22,3 +22,13 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     readings: tuple[Reading, ...]
     listed: float
     sample: int
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured point of the way over shards: stopping after `patience` shards in a row that changed nothing found this share of
+    the true nearest, visiting so many shards on average.
+    """
+
+    patience: int
+    recall: float
+    shards: float

@@ -8,24 +8,27 @@ from threading import Lock
 from typing import Any
 
 from paradox.model.entries import Entry
+from paradox.model.points import Key, Points, joined
 from paradox.ports.log import Log
 from paradox.wire.codec import encode
 
 GROUP_MAX = 64
-"""Entries that one sync may cover."""
+"""Writes that one sync may cover."""
+JOINED_POINTS_MAX = 4_096
+"""Points that small writes are joined up to: one log entry and one application for all of them."""
 
 Draft = Callable[[], Entry]
 """Makes an entry against the state as of now. May raise; then only its own writer hears of it."""
 
 
 class Ticket:
-    """One writer's place in the queue."""
+    """One writer's place in the queue: points to write, or a draft of something else."""
 
-    __slots__ = ("draft", "entry", "error", "position", "settled")
+    __slots__ = ("draft", "error", "points", "position", "settled")
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft | None = None, points: Points | None = None) -> None:
         self.draft = draft
-        self.entry: Entry | None = None
+        self.points = points
         self.position = 0
         self.error: BaseException | None = None
         self.settled = False
@@ -34,54 +37,96 @@ class Ticket:
 class Committer:
     """Orders writes: draft, append to the log, sync, apply. Whoever holds `turn` does it for all who wait."""
 
-    def __init__(self, log: Log, apply: Callable[[int, Entry], Any]) -> None:
+    def __init__(self, log: Log, apply: Callable[[int, Entry], Any], write: Callable[[Points], Entry]) -> None:
+        """write: makes the entry that adds points, against the state as of now."""
         self._log = log
         self._apply = apply
+        self._write = write
         self._waiting: deque[Ticket] = deque()
         self.turn = Lock()
 
+    def commit_points(self, points: Points) -> int:
+        """Return the position of the entry that holds these points, once durable and applied. Raises what the log raises."""
+        return self._commit(Ticket(points=points))
+
     def commit(self, draft: Draft) -> int:
-        """Return the position of the entry once it is durable and applied. Raises what the draft or the log raises."""
+        """Return the position of the drafted entry, once durable and applied. Raises what the draft or the log raises."""
+        return self._commit(Ticket(draft))
+
+    def commit_alone(self, draft: Draft) -> int:
+        """The same, but no other entry is drafted before this one is applied: for entries that change what drafts depend on."""
         ticket = Ticket(draft)
+        with self.turn:
+            while self._waiting:
+                self._commit_group(GROUP_MAX)
+            self._waiting.appendleft(ticket)
+            self._commit_group(1)
+        return _position(ticket)
+
+    def _commit(self, ticket: Ticket) -> int:
         self._waiting.append(ticket)
         with self.turn:
             while not ticket.settled:
                 self._commit_group(GROUP_MAX)
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.position
-
-    def commit_alone(self, draft: Draft) -> int:
-        """The same, but no other entry is drafted before this one is applied: for entries that change what drafts depend on."""
-        with self.turn:
-            while self._waiting:
-                self._commit_group(GROUP_MAX)
-            ticket = Ticket(draft)
-            self._waiting.appendleft(ticket)
-            self._commit_group(1)
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.position
+        return _position(ticket)
 
     def _commit_group(self, most: int) -> None:
         """Settle up to `most` waiting tickets, oldest first."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
-        for ticket in group:
+        drafted: list[tuple[list[Ticket], Entry]] = []
+        for run in _runs(group):
             try:
-                ticket.entry = ticket.draft()
+                drafted.append((run, self._draft(run)))
             except Exception as error:
-                ticket.error = error
-        drafted = [(ticket, entry) for ticket in group if (entry := ticket.entry) is not None]
+                for ticket in run:
+                    ticket.error = error
         try:
             if drafted:
                 last = self._log.append([encode(entry) for _, entry in drafted])
-                for position, (ticket, entry) in enumerate(drafted, last - len(drafted) + 1):
-                    ticket.position = position
+                for position, (run, entry) in enumerate(drafted, last - len(drafted) + 1):
+                    for ticket in run:
+                        ticket.position = position
                     self._apply(position, entry)
         except Exception as error:
-            for ticket, _ in drafted:
-                ticket.error = ticket.error or error
+            for ticket in (ticket for run, _ in drafted for ticket in run):
+                ticket.error = error
         finally:
             for ticket in group:
                 ticket.settled = True
-                ticket.entry = None
+
+    def _draft(self, run: list[Ticket]) -> Entry:
+        if run[0].draft is not None:
+            return run[0].draft()
+        return self._write(joined([ticket.points for ticket in run if ticket.points is not None]))
+
+
+def _position(ticket: Ticket) -> int:
+    if ticket.error is not None:
+        raise ticket.error
+    return ticket.position
+
+
+def _runs(group: list[Ticket]) -> list[list[Ticket]]:
+    """Return the tickets in order, neighbours together that can be written as one: small, alike, and naming no point twice."""
+    runs: list[list[Ticket]] = []
+    keys: set[Key] = set()
+    count = 0
+    for ticket in group:
+        points = ticket.points
+        last = runs[-1][0].points if runs else None
+        count += len(points) if points is not None else 0
+        if (
+            points is not None
+            and last is not None
+            and count <= JOINED_POINTS_MAX
+            and points.origin == last.origin
+            and points.present.keys() == last.present.keys()
+            and keys.isdisjoint(points.keys)
+        ):
+            runs[-1].append(ticket)
+            keys.update(points.keys)
+        else:
+            runs.append([ticket])
+            count = len(points) if points is not None else 0
+            keys = set(points.keys) if points is not None and len(group) > 1 else set()
+    return runs

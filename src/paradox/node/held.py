@@ -75,7 +75,7 @@ class HeldCollection:
         self.frozen_changed: Callable[[], None] = lambda: None
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
         self._open()
-        self.committer = Committer(log, self.apply)
+        self.committer = Committer(log, self.apply, self._draft_write)
 
     # -- opening
 
@@ -90,6 +90,7 @@ class HeldCollection:
         self.engine = Scatter(self.spec, regions, self.kernels, Costs())
         if self.manifest is not None:
             self.stamp = self.manifest.stamp
+            self.engine.routing = self.manifest.routing or self.engine.routing
             self.engine.applied = self.manifest.position
             self._load_segments(self.manifest)
         self.refresh()
@@ -180,7 +181,7 @@ class HeldCollection:
         """Make points durable and searchable. Returns the position. The stamp is given here."""
         self._check_writable()
         self.wait_for_room(self)
-        return self.committer.commit(lambda: self._draft_write(points))
+        return self.committer.commit_points(points)
 
     def _draft_write(self, points: Points) -> Write:
         points = msgspec.structs.replace(points, stamp=np.full(len(points), self._next_stamp(), dtype=np.uint64))

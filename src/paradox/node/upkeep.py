@@ -19,6 +19,7 @@ from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.points import Matrix
 from paradox.model.topology import RegionMap
 from paradox.node.held import MANIFESTS, SEGMENTS, Frozen, HeldCollection
+from paradox.router.patience import measure_patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.manifest import Manifest, SegmentEntry, encode_manifest, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
@@ -51,6 +52,7 @@ class Upkeep:
                 self._crcs[entry.name] = entry.files
         self._finished: set[str] = set()
         self._points_at_split = 0
+        self._routing_measured: Any = None
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
@@ -68,7 +70,7 @@ class Upkeep:
             if run:
                 self._merge(shard.number, [sealed[number] for number in run])
                 return True
-        return idle and self._finish_one()
+        return idle and (self._finish_one() or self._measure_routing())
 
     def seal_when_idle(self, points_min: int) -> None:
         """Set a growing segment aside that is large enough to be worth an index of its own."""
@@ -182,6 +184,17 @@ class Upkeep:
                         return True
         return False
 
+    def _measure_routing(self) -> bool:
+        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed."""
+        held = self._held
+        state = (held.engine.regions.epoch, tuple(sorted(self._finished)))
+        if held.spec.shards == 1 or state == self._routing_measured or len(held.engine.regions) == 1:
+            return False
+        self._routing_measured = state
+        held.engine.routing = measure_patience(held.engine) or held.engine.routing
+        self._write_manifest(held.manifest.position if held.manifest else 0, None)
+        return True
+
     def _finish(self, segment: Sealed) -> bool:
         changed = False
         for vector, column in segment.vectors.items():
@@ -264,6 +277,7 @@ class Upkeep:
             segments=tuple(entries),
             quarantined=tuple(sorted(held.quarantined)),
             map=plain,
+            routing=held.engine.routing,
         )
         self._made += 1
         held.store.put(f"{MANIFESTS}{self._made:020d}", encode_manifest(manifest))

@@ -17,12 +17,14 @@ from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.invariants import Invariant, ensure
 from paradox.model.points import Key, Points, hash_keys
 from paradox.model.queries import Answer, Answers, Coverage, Question
+from paradox.model.recall import Routing
 from paradox.model.schema import CollectionSpec
 from paradox.model.topology import RegionMap, shard_name
 from paradox.planner.choose import Choice, Costs
 from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
 from paradox.router.gather import Ranking, answers_of, merge
+from paradox.router.patience import DEFAULT, choose_patience
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
 from paradox.shard.engine import Held, ShardEngine, take
@@ -30,8 +32,6 @@ from paradox.shard.geometry import unit
 from paradox.shard.search import Found, Visit, matching
 from paradox.space.regions import assign, centres, rank
 
-PATIENCE = ((0.9, 1), (0.97, 2), (0.995, 3))
-"""Asked recall up to this → stop after so many shards in a row that left the answer unchanged; above, all are visited."""
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
 TEXT_DEPTH = 4
 TEXT_DEPTH_MIN = 50
@@ -46,6 +46,7 @@ class Scatter:
         self.costs = costs
         self.shards = [ShardEngine(number, spec, kernels) for number in range(spec.shards)]
         self.applied = 0
+        self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
 
     # -- writes
@@ -153,7 +154,9 @@ class Scatter:
             with_payload=question.with_payload,
         )
         holders = {shard_name(number): "answered" for number in sorted({self._shard_of(segment) for segment in segments})}
-        trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question)
+        routed = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards)).recall
+        share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
+        trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=share)
         return Answers(of=answers, position=position, coverage=Coverage(share=1.0, holders=holders), trace=trace.plan)
 
     def _shard_of(self, segment: Segment) -> int:
@@ -178,7 +181,18 @@ class Scatter:
         if len(queries) > 1:
             parts = [self._patiently(query[None], question) for query in queries]
             return stack([{id(visit.segment): (found, visit) for found, visit in part} for part in parts])
-        patience = next((stop for asked, stop in PATIENCE if question.recall <= asked), len(self.shards))
+        way = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards))
+        return self._visit(queries, question, way.patience)
+
+    def near(self, query: NDArray[Any], question: Question, *, patience: int) -> tuple[list[Key], int]:
+        """Return the keys nearest to one (1, d) query, with this patience, and how many shards were visited."""
+        results = self._visit(query, question, patience)
+        ranking = merge([found for found, _ in results], k=question.k, copies=self.spec.copies)
+        segments = [visit.segment for _, visit in results]
+        answer = answers_of(ranking, segments, k=question.k, metric="dot", using=None, with_payload=False)[0]
+        return answer.keys, len({self._shard_of(segment) for segment in segments})
+
+    def _visit(self, queries: NDArray[Any], question: Question, patience: int) -> list[tuple[Found, Visit]]:
         order = self._shard_order(queries, question)
         results: list[tuple[Found, Visit]] = []
         best, unchanged = np.empty(0, dtype=np.float32), 0
@@ -189,7 +203,7 @@ class Scatter:
             top = np.unique(scores[rows >= 0])[-question.k :]
             unchanged = unchanged + 1 if len(top) >= question.k and np.array_equal(top, best) else 0
             best = top
-            if unchanged >= patience and not question.exact:
+            if unchanged >= patience:
                 break
         return results
 

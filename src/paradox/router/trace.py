@@ -31,13 +31,21 @@ class Trace:
     """One search: the segments there were, and the visits paid."""
 
     def __init__(
-        self, spec: CollectionSpec, regions: RegionMap, held: Sequence[Sequence[Segment]], visits: tuple[Visit, ...], question: Question
+        self,
+        spec: CollectionSpec,
+        regions: RegionMap,
+        held: Sequence[Sequence[Segment]],
+        visits: tuple[Visit, ...],
+        question: Question,
+        *,
+        routed: float,
     ) -> None:
         self._spec = spec
         self._regions = regions
         self._held = held
         self._visits = visits
         self._question = question
+        self._routed = routed
 
     def plan(self) -> Plan:
         """Return the plan, with names. Cost: one ranking of regions a segment probed."""
@@ -58,7 +66,7 @@ class Trace:
                 gone, all_of = self._partitions(segment)
                 skipped, total = skipped + gone, total + all_of
         rows = sum(visit.segment.rows for visit in self._visits)
-        recall = sum(visit.choice.recall * visit.segment.rows for visit in self._visits) / rows if rows else 1.0
+        recall = self._routed * sum(visit.choice.recall * visit.segment.rows for visit in self._visits) / rows if rows else 1.0
         ordered = sorted(names)
         root = Step(
             what=f"search top {self._question.k}",

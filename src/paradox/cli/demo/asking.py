@@ -7,7 +7,7 @@ from typing import Any
 
 from paradox.cli.demo.tour import Tour, plain_found
 from paradox.cli.screen import Span, cut
-from paradox.cli.show import recall_spans
+from paradox.cli.show import plan_lines, recall_spans
 
 WORTH_READING = "words >= 12"
 """Leaves out headings such as THE CENSUS."""
@@ -16,13 +16,10 @@ QUESTIONS = (
     ("we are running out of trees", ""),
     ("des hommes marchent sur la lune", "(asked in French; every speech is in English)"),
 )
-FILTERED = (
-    ("who should be free?", "president = 'Lincoln'"),
-    ("who should be free?", "party in ('Whig', 'Federalist') and words >= 12"),
-    ("who should be free?", "year between 1930 and 1945 and words >= 12"),
-)
-ENERGY = "what gives us light, heat and power?"
-PERIODS = ((1790, 1839), (1880, 1919), (1970, 1989), (2010, 2029))
+FREE = "who should be free?"
+FILTERS = ("president = 'Lincoln'", "party in ('Whig', 'Federalist') and words >= 12", "year between 1930 and 1945 and words >= 12")
+FARMERS = "how do farmers live?"
+PERIODS = ((1790, 1839), (1870, 1899), (1950, 1959), (1990, 2029))
 CANAL = "tolls for ships in the Panama Canal"
 EXPLAINED = "a nation that helps the poor and the old"
 DEPTH = 100
@@ -47,34 +44,36 @@ def filter(tour: Tour) -> dict[str, Any]:
     """Ask one question of three subsets."""
     answers = []
     total = tour.speeches.count()
-    for question, where in FILTERED:
+    tour.line((f"“{FREE}”", "bold"))
+    for where in FILTERS:
         matching = tour.speeches.count(where=where)
         started = time.perf_counter()
-        hits = tour.speeches.search(question, k=2, where=where)
+        hits = tour.speeches.search(FREE, k=2, where=where)
         elapsed_s = time.perf_counter() - started
-        tour.asked(question, elapsed_s, f"where {where}: {matching:,} of {total:,} may answer")
+        tour.part(f"where {where}", f"{matching:,} of {total:,} may answer", elapsed_s)
         for hit in hits:
             tour.found(hit)
         found = [plain_found(hit) for hit in hits]
-        answers.append({"question": question, "where": where, "matching": matching, "elapsed_s": elapsed_s, "hits": found})
+        answers.append({"question": FREE, "where": where, "matching": matching, "elapsed_s": elapsed_s, "hits": found})
     return {"answers": answers}
 
 
 def time_ranges(tour: Tour) -> dict[str, Any]:
     """Ask one question of four periods, and say what could be left out unread."""
     answers = []
+    tour.line((f"“{FARMERS}”", "bold"))
     for first, last in PERIODS:
         started = time.perf_counter()
-        hits = tour.speeches.search(ENERGY, k=1, between=(f"{first}-01-01", f"{last}-12-31"), where=WORTH_READING)
+        hits = tour.speeches.search(FARMERS, k=1, between=(f"{first}-01-01", f"{last}-12-31"), where=WORTH_READING)
         elapsed_s = time.perf_counter() - started
         plan = hits.plan
         skipped, total = (plan.partitions_skipped, plan.partitions_total) if plan is not None else (0, 0)
-        tour.asked(ENERGY, elapsed_s, f"{first}–{last}: {skipped} of {total} partitions skipped")
+        tour.part(f"{first}–{last}", f"{skipped:,} of {total:,} partitions skipped, exactly" if total else "", elapsed_s)
         for hit in hits:
             tour.found(hit)
         answers.append(
             {
-                "question": ENERGY,
+                "question": FARMERS,
                 "between": [first, last],
                 "partitions_skipped": skipped,
                 "partitions_total": total,
@@ -112,9 +111,9 @@ def explain(tour: Tour) -> dict[str, Any]:
     started = time.perf_counter()
     plan = tour.speeches.explain(EXPLAINED, k=10, where="year >= 1900")
     elapsed_s = time.perf_counter() - started
-    tour.asked(EXPLAINED, elapsed_s, "where year >= 1900, once as planned and once by comparing with every point")
-    for line in str(plan).splitlines():
-        tour.line("  ", cut_end(line, tour.screen.width - 6))
+    tour.asked(EXPLAINED, elapsed_s, "since 1900: once as planned, once by comparing with all")
+    for line in plan_lines(plan, tour.screen.width - 6):
+        tour.line("  ", line)
     tour.line(*recall_spans(plan))
     return {
         "question": EXPLAINED,
@@ -123,8 +122,3 @@ def explain(tour: Tour) -> dict[str, Any]:
         "true_recall": plan.sampled_recall,
         "plan": str(plan).splitlines(),
     }
-
-
-def cut_end(line: str, width: int) -> str:
-    """Return a line of a drawing, its spaces kept, cut to `width`."""
-    return line if len(line) <= width else line[: width - 1] + "…"

@@ -29,6 +29,12 @@ class Tour(msgspec.Struct, frozen=True, kw_only=True):
         """Print a line of a chapter."""
         self.screen.line(MARGIN, *spans)
 
+    def part(self, name: str, remark: str, elapsed_s: float) -> None:
+        """Print which part of the corpus a question is put to next, and the time the answer took."""
+        took = seconds(elapsed_s)
+        used = len(MARGIN) + len(name) + 2 + len(remark)
+        self.line((name, "magenta"), "  ", (remark, "dim"), " " * max(2, self.screen.width - used - len(took)), (took, "dim"))
+
     def asked(self, question: str, elapsed_s: float, remark: str = "") -> None:
         """Print a question with the time its answer took."""
         spans: list[Span] = [(f"“{question}”", "bold")]
