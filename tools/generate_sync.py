@@ -38,6 +38,7 @@ def blocking(source: str) -> str:
         row, start = token.start[0] - 1, token.start[1]
         lines[row] = lines[row][:start] + lines[row][token.end[1] :].removeprefix(" ")
     text = re.sub(r"\b(?:" + "|".join(NAMES) + r")\b", lambda match: NAMES[match[0]], "".join(lines))
+    text = re.sub(r"(?m)(?<=^from collections\.abc import ).+$", lambda match: ", ".join(sorted(match[0].split(", "))), text)
     return re.sub(r'\A""".*?"""', lambda _: OPENING, text, count=1, flags=re.DOTALL)
 
 

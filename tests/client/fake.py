@@ -57,7 +57,8 @@ class FakeTransport:
             case op.UpdatePoints():
                 return self._update(operation)
             case op.DeletePoints(collection=name, keys=keys, where=where):
-                gone = [key for key in (keys if keys is not None else self._matching(name, where)) if self._points[name].pop(key, None)]
+                wanted = keys if keys is not None else self._matching(name, where)
+                gone: list[Key] = [key for key in wanted if self._points[name].pop(key, None)]
                 return self._receipt(gone)
             case op.GetPoints(collection=name, keys=keys, with_vectors=with_vectors, using=using):
                 return self._answer(name, [key for key in keys if key in self._points[name]], with_vectors, using)
@@ -91,7 +92,7 @@ class FakeTransport:
                 raise StoreClosed("the power went out")
             self.fail_after -= 1
         spec = self._views[operation.collection].spec
-        keys = operation.keys if operation.keys is not None else [uuid4().bytes for _ in range(operation.rows)]
+        keys: list[Key] = operation.keys if operation.keys is not None else [uuid4().bytes for _ in range(operation.rows)]
         if len(set(keys)) < len(keys):
             raise IdDuplicate("an id is given twice")
         vectors = operation.vectors or {spec.main: _encoded(operation.texts or [], spec.vectors[spec.main].dimensions)}

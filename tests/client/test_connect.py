@@ -110,4 +110,4 @@ def test_every_public_name_can_be_reached() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'federate'"):
-        _ = paradox.federate  # type: ignore[attr-defined]
+        _ = paradox.federate

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paradox import errors
@@ -26,18 +26,25 @@ def kept(payload: Any) -> Any:
 
 
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.text(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False)),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
-    max_leaves=20,
+    st.one_of(
+        st.none(), st.booleans(), st.text(max_size=3), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False)
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)),
+    max_leaves=6,
 )
 
 
-@given(st.lists(st.dictionaries(st.text(), VALUES)))
+PAYLOADS = st.lists(st.dictionaries(st.text(max_size=2), VALUES, max_size=3), min_size=1, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PAYLOADS)
 def test_plain_payloads_are_kept_as_they_are(payloads: list[dict[str, Any]]) -> None:
     assert list(map(decode_payload, encode_payloads(payloads, limits=LIMITS))) == payloads
 
 
-@given(st.lists(st.dictionaries(st.text(), VALUES), min_size=1), st.data())
+@settings(max_examples=60, deadline=None)
+@given(PAYLOADS, st.data())
 def test_one_odd_value_is_found_wherever_it_hides(payloads: list[dict[str, Any]], draw: st.DataObject) -> None:
     """Whatever the quick look at all payloads together thinks of them, an odd value never passes."""
     number = draw.draw(st.integers(0, len(payloads) - 1))

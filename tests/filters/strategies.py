@@ -53,8 +53,7 @@ values = st.sampled_from(EDGES)
 few_values = st.sampled_from([0, 1, 2, 0.5, "sea", "sky", "sea sky", True, False, None])
 """So few that a filter often finds something, and not all."""
 
-KEYS = ["a", "b", "c", "a.b", "b.c", "a.b.c"]
-paths = st.sampled_from(["a", "b", "c", "a.b", "a.b.c", "b.c"])
+KEYS = ["a", "b", "c", "a.b", "b.c", "a.b.c", "aab"]
 nested = st.recursive(
     st.dictionaries(st.sampled_from(KEYS), st.integers(0, 3) | st.none(), max_size=4),
     lambda inner: st.dictionaries(st.sampled_from(KEYS), inner | st.integers(0, 3), min_size=1, max_size=4),
@@ -69,10 +68,10 @@ payloads = st.fixed_dictionaries(
         "c": st.fixed_dictionaries({}, optional={"d": few_values}),
     },
 )
-keys = st.sampled_from(["a", "p1", str(UUID(int=5)), 0, 1, -1, 2**63 - 1, UUID(int=5).bytes, UUID(int=6).bytes])
+IDS = ["a", "p1", "", str(UUID(int=5)), 0, 1, 2, -1, 2**63 - 1, -(2**63), UUID(int=5).bytes, UUID(int=6).bytes, UUID(int=10).bytes]
 points = st.builds(
     Point,
-    key=keys,
+    key=st.sampled_from(IDS),
     modality=st.sampled_from(["text", "image", "structured"]),
     at_us=st.sampled_from([0, 1, -1, 10**6, 1_700_000_000_123_456, 2**63 - 1, -(2**63)]),
     origin=st.sampled_from(["", "paris", "tokyo"]),

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from paradox.index.text import TantivyText
+from paradox.model.points import Mask
+
 SATURATION, LENGTH_SHARE = 1.2, 0.75
 """k1 and b of BM25."""
 
@@ -28,16 +31,17 @@ def scores(texts: Sequence[Mapping[str, str]], query: str, fields: Sequence[str]
     return found
 
 
-def expect_same(answer: tuple[np.ndarray, np.ndarray], wanted: Mapping[int, float], depth: int) -> None:
-    """Fail unless `answer` is the best `depth` of `wanted`, best first, ties by row. Scores may differ in their last bits."""
-    got_scores, got_rows = answer
-    order = sorted(wanted, key=lambda row: (-round(wanted[row], 5), row))
-    assert len(got_rows) == min(depth, len(order))
-    assert len(set(got_rows.tolist())) == len(got_rows)
-    np.testing.assert_allclose(got_scores, [wanted[row] for row in got_rows.tolist()], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(got_scores, [wanted[row] for row in order[:depth]], rtol=1e-5, atol=1e-6)
-    for score in set(got_scores.tolist()):
-        same = got_rows[got_scores == score]
-        assert (np.diff(same) > 0).all()
-        tied = [row for row in wanted if math.isclose(wanted[row], score, rel_tol=1e-5, abs_tol=1e-6)]
-        assert sorted(same.tolist()) == sorted(tied)[: len(same)]
+def expect_ranked(index: TantivyText, query: str, wanted: Mapping[int, float], depth: int, allow: Mask | None = None) -> None:
+    """Fail unless `index` finds the best `depth` allowed rows of `wanted`, best first, ties by row.
+
+    Its scores may differ from those by hand in their last bits, so it is asked for all rows first: those must be right, and then the
+    shorter answer must begin as the longer one does.
+    """
+    all_scores, all_rows = index.search(query, max(len(index), 1))
+    assert sorted(all_rows.tolist()) == sorted(wanted)
+    np.testing.assert_allclose(all_scores, [wanted[row] for row in all_rows.tolist()], rtol=1e-5, atol=1e-6)
+    assert (np.lexsort((all_rows, -all_scores)) == np.arange(len(all_rows))).all()
+    allowed = np.ones(len(all_rows), np.bool_) if allow is None else allow[all_rows]
+    some_scores, some_rows = index.search(query, depth, allow=allow)
+    assert some_rows.tolist() == all_rows[allowed][:depth].tolist()
+    assert some_scores.tolist() == all_scores[allowed][:depth].tolist()

@@ -13,7 +13,7 @@ from paradox.errors import InternalError, QueryInvalid
 from paradox.index import text as text_module
 from paradox.index.text import TantivyText, rarity
 from paradox.ports.text import TextStatistics
-from text.oracle import expect_same, scores
+from text.oracle import expect_ranked, scores
 
 FIELDS = ("title", "body.main part")
 WORDS = [f"{first}{second}" for first in "bdfgk" for second in "aou"]  # too short for any stemming rule
@@ -110,7 +110,7 @@ def test_an_undeclared_field_is_an_error_that_names_the_declared() -> None:
 @settings(max_examples=40, deadline=None)
 def test_ranks_as_bm25_by_hand(texts: list[dict[str, str]], query: str, depth: int, batch: int) -> None:
     index = index_of(texts, batch=batch)
-    expect_same(index.search(query, depth), scores(texts, query, FIELDS), depth)
+    expect_ranked(index, query, scores(texts, query, FIELDS), depth)
 
 
 @given(rows_of_text, word_lists, st.integers(1, 12), st.integers(1, 8), st.data())
@@ -123,8 +123,7 @@ def test_ranks_as_bm25_by_hand_in_many_internal_segments_and_under_a_mask(
         index.add(first, texts[first : first + batch])
         index.search("ba", 1)
     allow = np.array(data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts))), dtype=np.bool_)
-    wanted = {row: score for row, score in scores(texts, query, FIELDS).items() if allow[row]}
-    expect_same(index.search(query, depth, allow=allow), wanted, depth)
+    expect_ranked(index, query, scores(texts, query, FIELDS), depth, allow)
 
 
 @pytest.mark.parametrize(("listed_max", "fetched_first_max"), [(0, 4_096), (4_000, 4_096), (4_000, 10)])
@@ -137,21 +136,41 @@ def test_allowed_rows_are_all_found_however_rare_they_are(
     texts = [{"title": "ba " + "do " * (row % 3)} for row in range(4_000)]
     index = index_of(texts, batch=1_000)
     allow = np.arange(4_000) % every == 1
-    wanted = {row: score for row, score in scores(texts, "ba do", FIELDS).items() if allow[row]}
-    expect_same(index.search("ba do", 100, allow=allow), wanted, 100)
+    expect_ranked(index, "ba do", scores(texts, "ba do", FIELDS), 100, allow)
 
 
 def test_rows_newer_than_the_mask_are_not_allowed() -> None:
     assert bodies("ba", "ba", "ba").search("ba", 5, allow=np.ones(2, np.bool_))[1].tolist() == [0, 1]
 
 
-def test_equal_texts_come_by_row_at_every_depth() -> None:
-    index = TantivyText.create(None, ("body",))
-    for first in range(0, 300, 20):
-        index.add(first, [{"body": "the same words"}] * 20)
+def equal_texts(folder: Path | None, *, commits: int) -> TantivyText:
+    """Return an index of 60 equal texts for each of `commits` internal segments, which stand in no particular order."""
+    index = TantivyText.create(folder, ("body",))
+    for first in range(0, 60 * commits, 60):
+        index.add(first, [{"body": "the same words"}] * 60)
         index.search("same", 1)
-    for depth in (1, 7, 19, 21, 299, 500):
-        assert found(index, "same words", depth) == list(range(min(depth, 300)))
+    return index
+
+
+def expect_row_order(index: TantivyText) -> None:
+    for depth in (1, 7, 59, 61, len(index) - 1, len(index) + 1):
+        assert found(index, "same words", depth) == list(range(min(depth, len(index))))
+
+
+def test_equal_texts_come_by_row_at_every_depth() -> None:
+    for _ in range(3):
+        index = equal_texts(None, commits=6)
+        assert index._reader is not None
+        assert index._reader.searcher.num_segments > 1
+        expect_row_order(index)
+
+
+def test_equal_texts_come_by_row_after_internal_segments_were_merged(tmp_path: Path) -> None:
+    equal_texts(tmp_path / "text", commits=8).save(tmp_path / "text")
+    opened = TantivyText.open(tmp_path / "text", ("body",))
+    assert opened._reader is not None
+    assert opened._reader.searcher.num_segments == 1
+    expect_row_order(opened)
 
 
 @pytest.mark.parametrize("depth", [0, -1])
@@ -248,7 +267,7 @@ def test_a_saved_index_answers_alike(tmp_path: Path) -> None:
     index_of(texts).save(tmp_path / "text")
     opened = TantivyText.open(tmp_path / "text", FIELDS)
     assert len(opened) == 500
-    expect_same(opened.search("ba do", 40), scores(texts, "ba do", FIELDS), 40)
+    expect_ranked(opened, "ba do", scores(texts, "ba do", FIELDS), 40)
 
 
 def test_an_index_made_in_a_folder_is_searched_before_and_after_it_is_saved(tmp_path: Path) -> None:

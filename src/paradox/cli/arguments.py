@@ -87,8 +87,8 @@ def _verb_named(word: str) -> Verb:
     for verb in VERBS:
         if verb.name == word:
             return verb
-    near = difflib.get_close_matches(word, VERB_NAMES, n=2, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(VERB_NAMES)}"
+    near = difflib.get_close_matches(word, VERB_NAMES, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(VERB_NAMES)}"
     raise UsageInvalid(f"{word!r} is not a command of paradox", hint=hint)
 
 

@@ -148,9 +148,9 @@ def check_writer(folder: Path) -> Finding:
     return Finding(check="writer", verdict="warn", found=found, advice="reading works beside it; to write yourself, end it first")
 
 
-def _alive(process: int) -> bool:
+def _alive(pid: int) -> bool:
     try:
-        os.kill(process, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:

@@ -121,4 +121,4 @@ def show_rows(screen: Screen, rows: Sequence[Mapping[str, Any]], *, indent: int 
 
 
 def _short(value: object) -> str:
-    return cut(value if isinstance(value, str) else figure(value), 40)
+    return cut(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 40)

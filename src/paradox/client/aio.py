@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -401,4 +402,4 @@ class AsyncCollection:
     async def _store(self) -> str | None:
         """Return what names this database among others, None when nothing outlives it."""
         path = (await self._transport.send(operations.DescribeDatabase())).get("path")
-        return None if path in (None, "", ":memory:") else str(path)
+        return None if path in (None, "", ":memory:") else str(Path(path).absolute())

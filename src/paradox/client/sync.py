@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -398,4 +399,4 @@ class Collection:
     def _store(self) -> str | None:
         """Return what names this database among others, None when nothing outlives it."""
         path = (self._transport.send(operations.DescribeDatabase())).get("path")
-        return None if path in (None, "", ":memory:") else str(path)
+        return None if path in (None, "", ":memory:") else str(Path(path).absolute())

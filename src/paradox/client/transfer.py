@@ -91,6 +91,7 @@ class Import:
         self._progress = _progress(progress, f"importing {path.name}" if path is not None else "importing")
         self._pending: Part | None = None
         self._parts: Iterator[Part] | None = None
+        self._total: int | None = None
         self.done = 0
 
     @property
@@ -110,7 +111,7 @@ class Import:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if isinstance(error, InvalidRequest) and self._pending is not None and self._path is not None:
             first = self.done + 1
-            rows = f"points {first:,} to {self.done + self._pending.rows:,} of {str(self._path)!r}, counted from 0"
+            rows = f"points {first:,} to {self.done + self._pending.rows:,} of {str(self._path)!r}, here numbered from 0"
             raise type(error)(f"{rows}: {error.message}", hint=error.hint) from None
 
     def operations(self) -> list[AddPoints]:
@@ -209,7 +210,6 @@ class Export:
         self._progress = _progress(progress, f"exporting {self._path.name}")
         self._spool: Spool | None = None
         self._total = 0
-        self._done = 0
 
     def __enter__(self) -> Self:
         return self
@@ -251,6 +251,8 @@ class Export:
         with _file_errors(self._path):
             try:
                 self._write(new, self._spool, self._view.spec)
+                with new.open("r+b") as file:
+                    os.fsync(file.fileno())  # a name must not outlive a power cut without its content
                 new.replace(self._path)
             finally:
                 new.unlink(missing_ok=True)

@@ -33,20 +33,24 @@ class HammingIndex:
         self._count = needed
 
     def search(self, queries: Matrix, depth: int, *, allow: Mask | None = None, probes: int = 0) -> tuple[NDArray[np.float32], Rows]:
-        """See `Index.search`. Scores are negated bit counts."""
-        rows = self._rows[: self._count]
-        depth = min(depth, len(rows))
-        scores = np.empty((len(queries), depth), dtype=np.float32)
-        found = np.empty((len(queries), depth), dtype=np.int64)
-        for number, query in enumerate(queries):
+        """See `Index.search`. Scores are negated bit counts; rows that tie with the last one asked for come too."""
+        count = self._count
+        rows = self._rows[:count]
+        ranked = []
+        for query in queries:
             distance = bit_distances(rows, query).astype(np.float32)
             if allow is not None:
                 distance[: len(allow)][~allow] = np.inf
                 distance[len(allow) :] = np.inf
-            nearest = np.argpartition(distance, depth - 1)[:depth] if depth < len(rows) else np.arange(len(rows))
-            nearest = nearest[np.lexsort((nearest, distance[nearest]))]
-            scores[number] = -distance[nearest]
-            found[number] = np.where(np.isfinite(distance[nearest]), nearest, -1)
+            edge = np.partition(distance, depth - 1)[depth - 1] if depth < len(rows) else np.inf
+            nearest = np.flatnonzero((distance <= edge) & (distance < np.inf))
+            nearest = nearest[np.argsort(distance[nearest], kind="stable")]
+            ranked.append((distance[nearest], nearest))
+        width = max((len(nearest) for _, nearest in ranked), default=0)
+        scores = np.full((len(queries), width), -np.inf, dtype=np.float32)
+        found = np.full((len(queries), width), -1, dtype=np.int64)
+        for number, (distance, nearest) in enumerate(ranked):
+            scores[number, : len(nearest)], found[number, : len(nearest)] = -distance, nearest
         return scores, found
 
     def save(self, path: Path) -> None:

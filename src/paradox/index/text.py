@@ -192,7 +192,7 @@ class TantivyText:
     def _current(self) -> _Reader:
         """Return a view of everything that was added before the call."""
         reader = self._reader
-        if reader is None or self._dirty or self._waiting:
+        if reader is None or self._dirty:  # texts wait only while nothing was read yet
             with self._lock:
                 ensure(Invariant.ROWS_ALIGNED, not self._closed, "a closed full-text index was searched")
                 self._absorb()

@@ -213,15 +213,24 @@ class HeldCollection:
 
     def locate(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
         """Return where the live version of each key stands; keys that are nowhere are left out."""
+        found = self._locate(keys)
+        absent = [key for key in keys if key not in found]
+        if absent:
+            with self.committer.turn:  # a point that is just being replaced may be seen neither in its old place nor in its new one
+                found |= self._locate(absent)
+        return found
+
+    def _locate(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
         found: dict[Key, tuple[Segment, int]] = {}
         for held in self.engine.find_live(keys):
             for key, row in zip(held.segment.keys_at(held.rows), held.rows.tolist(), strict=True):
                 found[key] = (held.segment, row)
         return found
 
-    def vector_of(self, segment: Segment, row: int, using: str) -> NDArray[Any]:
-        """Return one stored vector, as given."""
-        return np.array(segment.vectors[using].matrix()[row])
+    def vector_of(self, segment: Segment, row: int, using: str) -> NDArray[Any] | None:
+        """Return one stored vector, as given; None where the point has none of this name."""
+        present = segment.vectors[using].present()
+        return None if present is not None and not present[row] else np.array(segment.vectors[using].matrix()[row])
 
     def close(self) -> None:
         """Let go of the log."""

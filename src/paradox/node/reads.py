@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import DeadlineExceeded, PointMissing
+from paradox.errors import DeadlineExceeded, PointMissing, QueryInvalid
 from paradox.model.admit import check_question
 from paradox.model.filters import Filter
 from paradox.model.operations import Ask, CountPoints, ExplainPlan, GetPoints, Scroll, ScrollPoints
@@ -93,6 +93,11 @@ def settle(opened: OpenedCollection, question: Question, like: Key | None, limit
         if place is None:
             raise PointMissing(f"there is no point with id {id_of(like)!r} to search with", hint="give the query as a text or a vector")
         vector = held.vector_of(*place, question.using)
+        if vector is None:
+            raise QueryInvalid(
+                f"the point with id {id_of(like)!r} has no vector {question.using!r} to search with",
+                hint="ask with a point that has one, or give using= another vector",
+            )
         question = msgspec.structs.replace(question, vectors=vector[None])
     elif question.vectors is None and question.texts and question.mode != "text" and question.using in held.spec.vectors:
         question = msgspec.structs.replace(question, vectors=opened.encoder(question.using).encode(list(question.texts)))

@@ -24,17 +24,15 @@ from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment
 from paradox.shard.manifest import Manifest, SegmentEntry, encode_manifest, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
-from paradox.shard.upkeep import crowded, merge_run
-from paradox.space.regions import assign
-from paradox.space.split import children_wanted, cluster, replace_regions
+from paradox.shard.upkeep import merge_run
+from paradox.space.split import evolve
 
 MANIFESTS_KEPT = 2
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
 SAMPLE_MAX = 131_072
-SAMPLE_PER_CHILD = 256
-SPLIT_GROWTH = 1.5
-"""Regions are counted again when the collection has grown by this factor since the last time."""
+COUNT_AGAIN = 1.5
+"""Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
 CHECK_BYTES = 16 << 20
 
 
@@ -51,7 +49,7 @@ class Upkeep:
             for entry in held.manifest.segments:
                 self._crcs[entry.name] = entry.files
         self._finished: set[str] = set()
-        self._points_at_split = 0
+        self._points_counted = 0
         self._routing_measured: Any = None
 
     def step(self, *, idle: bool) -> bool:
@@ -59,7 +57,7 @@ class Upkeep:
         held = self._held
         if held.frozen:
             frozen = held.frozen[0]
-            self._split(frozen)
+            self._follow_density()
             self._seal(frozen)
             return True
         for shard in held.engine.shards:
@@ -221,41 +219,33 @@ class Upkeep:
 
     # -- regions
 
-    def _split(self, frozen: Frozen) -> None:
-        """Split regions that hold too many points, counting what is sealed and what is about to be."""
+    def _follow_density(self) -> None:
+        """Split crowded regions and give up sparse ones, when the collection has grown or shrunk since the last time."""
         held = self._held
-        spec = held.spec.vectors[held.spec.main]
-        regions = held.engine.regions
+        metric = held.spec.vectors[held.spec.main].metric
         points = sum(segment.rows - segment.dead for segment in held.engine.segments())
-        if spec.metric == "hamming" or points < SPLIT_GROWTH * self._points_at_split:
+        if metric == "hamming" or self._points_counted / COUNT_AGAIN < points < self._points_counted * COUNT_AGAIN:
             return
-        self._points_at_split = points
-        total, weights, samples = 0, [], []
-        for shard in held.engine.shards:
-            for segment in shard.segments:
-                rows = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
-                if not len(rows):
-                    continue
-                total += len(rows)
-                share = np.sort(np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // max(1, points))])
-                samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[share]]))
-                weights.append(np.full(len(share), len(rows) / len(share)))
-        if total <= held.limits.region_points_max:
+        self._points_counted = points
+        if points <= held.limits.region_points_max:
             return
-        sample, weight = np.concatenate(samples), np.concatenate(weights)
-        home = assign(sample, regions, metric=spec.metric)[:, 0]
-        counts = np.bincount(home, weights=weight, minlength=len(regions)).astype(np.int64)
-        parents = crowded(counts, held.limits).tolist()
-        children: list[Matrix] = []
-        for parent in parents:
-            mine = sample[home == parent]
-            wanted = min(children_wanted(int(counts[parent]), held.limits), max(2, len(mine) // 8))
-            mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
-            children.append(cluster(mine, wanted, metric=spec.metric, seed=int(regions.names[parent])))
-        if parents:
-            new = replace_regions(regions, parents, children, shards=held.spec.shards, metric=spec.metric)
+        sample, weights = self._sample(points)
+        new = evolve(held.engine.regions, sample, weights, limits=held.limits, shards=held.spec.shards, metric=metric)
+        if new is not None:
             held.commit_map(new)
             held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
+
+    def _sample(self, points: int) -> tuple[Matrix, Any]:
+        """Return up to SAMPLE_MAX live main vectors of all segments, in proportion, and how many points each stands for."""
+        held = self._held
+        samples, weights = [], []
+        for segment in held.engine.segments():
+            rows = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
+            if len(rows):
+                share = np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // points)]
+                samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[np.sort(share)]]))
+                weights.append(np.full(len(share), len(rows) / len(share)))
+        return np.concatenate(samples), np.concatenate(weights)
 
     # -- manifests
 
@@ -282,8 +272,8 @@ class Upkeep:
         self._made += 1
         held.store.put(f"{MANIFESTS}{self._made:020d}", encode_manifest(manifest))
         held.manifest = manifest
-        for shard in held.engine.shards:
-            for segment in shard.segments:
+        with held.committer.turn:  # a death that came in between would be lost
+            for segment in held.engine.segments():
                 forget_deaths(segment, position)
         self._collect()
 

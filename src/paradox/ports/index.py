@@ -21,7 +21,7 @@ class Index(Protocol):
     def __len__(self) -> int: ...
 
     def search(self, queries: Matrix, depth: int, *, allow: Mask | None = None, probes: int = 0) -> tuple[NDArray[np.float32], Rows]:
-        """Return (scores, rows), each (q, ≤ depth), best first; row -1 marks an empty place.
+        """Return (scores, rows), each (q, ≤ depth), best first; row -1 marks an empty place. An exact index adds what ties with the last.
 
         allow: (n,) bool, the rows that may be returned. probes: regions to visit; 0 = all. A kernel that does not probe visits all.
         """

@@ -14,7 +14,7 @@ from paradox.model.queries import Answer
 from paradox.model.schema import Metric
 from paradox.shard.build import Segment
 from paradox.shard.geometry import distance_of
-from paradox.shard.search import Found
+from paradox.shard.search import Found, best_columns
 
 SLACK = 2
 """Ranked beyond k, so that a point seen twice, in its old and its new version, does not cost a place."""
@@ -29,7 +29,7 @@ class Ranking(msgspec.Struct, frozen=True):
 
 
 def merge(found: Sequence[Found], *, k: int, copies: int) -> Ranking:
-    """Return the best of all segments' candidates, k · copies and a few more, ties at the edge included for a single query."""
+    """Return the best of all segments' candidates, k · copies and a few more, ties at the edge included."""
     score = found[0].score if len(found) == 1 else np.concatenate([part.score for part in found], axis=1)
     row = found[0].row if len(found) == 1 else np.concatenate([part.row for part in found], axis=1)
     segment = np.repeat(np.arange(len(found)), [part.row.shape[1] for part in found])
@@ -37,12 +37,19 @@ def merge(found: Sequence[Found], *, k: int, copies: int) -> Ranking:
     if len(score) == 1:
         return _merge_one(score[0], row[0], segment, keep)
     if score.shape[1] > keep:
-        order = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
+        order = best_columns(score, keep)
         order = np.take_along_axis(order, np.argsort(-np.take_along_axis(score, order, axis=1), axis=1, kind="stable"), axis=1)
     else:
         order = np.argsort(-score, axis=1, kind="stable")
     rows = np.take_along_axis(row, order, axis=1)
     return Ranking(np.take_along_axis(score, order, axis=1), np.where(rows >= 0, segment[order], -1), rows)
+
+
+def is_starved(answers: Sequence[Answer], ranking: Ranking, *, k: int) -> bool:
+    """Tell whether an answer is short because several versions of its points took places, and candidates were left out for them."""
+    if ranking.row.shape[1] <= k:
+        return False
+    return any(len(answer.keys) < k and bool((rows >= 0).all()) for answer, rows in zip(answers, ranking.row, strict=True))
 
 
 def _merge_one(score: NDArray[np.float32], row: Rows, segment: NDArray[np.int64], keep: int) -> Ranking:

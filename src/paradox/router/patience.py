@@ -16,7 +16,7 @@ from paradox.shard.geometry import unit
 if TYPE_CHECKING:
     from paradox.router.scatter import Scatter
 
-PATIENCES = (1, 2, 3)
+PATIENCES = (1, 2, 3, 4, 6)
 DEFAULT = (
     Routing(patience=1, recall=0.9, shards=3.0),
     Routing(patience=2, recall=0.96, shards=5.0),

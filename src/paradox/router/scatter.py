@@ -23,7 +23,7 @@ from paradox.model.topology import RegionMap, shard_name
 from paradox.planner.choose import Choice, Costs
 from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
-from paradox.router.gather import Ranking, answers_of, merge
+from paradox.router.gather import Ranking, answers_of, is_starved, merge
 from paradox.router.patience import DEFAULT, choose_patience
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
@@ -46,16 +46,17 @@ class Scatter:
         self.costs = costs
         self.shards = [ShardEngine(number, spec, kernels) for number in range(spec.shards)]
         self.applied = 0
+        self.moves = 0  # raised when points stand in their new places, before they leave the old ones
         self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
 
     # -- writes
 
-    def assign_regions(self, points: Points) -> NDArray[np.int32]:
-        """Return (n, copies) regions of the map that hold each point, nearest first."""
+    def assign_regions(self, points: Points, regions: RegionMap | None = None) -> NDArray[np.int32]:
+        """Return (n, copies) regions of the map, or of another map, that hold each point, nearest first."""
         if self._main.metric == "hamming":
             return np.zeros((len(points), self.spec.copies), dtype=np.int32)
-        return assign(points.vectors[self.spec.main], self.regions, metric=self._main.metric, copies=self.spec.copies)
+        return assign(points.vectors[self.spec.main], regions or self.regions, metric=self._main.metric, copies=self.spec.copies)
 
     def apply(self, position: int, entry: Entry) -> None:
         """Apply the log entry at `position`, the next one."""
@@ -91,7 +92,7 @@ class Scatter:
         self._kill(victims, position)
 
     def _spread(self, points: Points, regions: NDArray[np.int32]) -> None:
-        holders = np.where(regions >= 0, self.regions.shard_of[np.maximum(regions, 0)], -1)
+        holders = holders_of(regions, self.regions)
         for shard in self.shards:
             mine = holders == shard.number
             rows = np.flatnonzero(mine.any(axis=1))
@@ -100,19 +101,20 @@ class Scatter:
 
     def _change_map(self, new: RegionMap, position: int) -> None:
         """Take a new map. Points whose shards change are written anew where they belong now."""
-        self.regions = new
+        before, self.regions = self.regions, new
         if len(self.shards) == 1:
             return
-        for shard in self.shards:
-            for segment in shard.segments:
-                owned = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
-                if not len(owned):
-                    continue
-                points, _ = take(Held(segment, owned), self.spec)
-                regions = self.assign_regions(points)
-                victims = self.find_live(points.keys)
-                self._spread(points, regions)
-                self._kill(victims, position)
+        owned = [Held(segment, np.flatnonzero(segment.alive() & segment.owned())) for segment in self.segments()]
+        for points, _ in (batch for held in owned for batch in take(held, self.spec)):
+            regions = self.assign_regions(points)
+            moving = np.flatnonzero((holders_of(regions, new) != holders_of(self.assign_regions(points, before), before)).any(axis=1))
+            if not len(moving):
+                continue
+            moved = subset(points, moving)
+            victims = self.find_live(moved.keys)
+            self._spread(moved, regions[moving])
+            self.moves += 1
+            self._kill(victims, position)
 
     # -- reads
 
@@ -134,10 +136,19 @@ class Scatter:
 
     def search(self, question: Question) -> Answers:
         """Answer a question of one or many queries."""
+        while True:
+            moves = self.moves
+            answers = self._search(question)
+            if moves == self.moves:  # else a point may have left one shard unseen and come to another that was visited before
+                return answers
+
+    def _search(self, question: Question) -> Answers:
         position = self.applied
+        found: list[Found] = []
         match question.mode:
             case "vector":
-                visits, ranking, metric = self._by_vector(question)
+                visits, found, metric = self._by_vector(question)
+                ranking = self._merged(found, question, k=question.k)
             case "text":
                 visits, ranking = self._by_text(question)
                 metric = None
@@ -145,14 +156,9 @@ class Scatter:
                 visits, ranking = self._hybrid(question)
                 metric = None
         segments = [visit.segment for visit in visits]
-        answers = answers_of(
-            ranking,
-            segments,
-            k=question.k,
-            metric=metric,
-            using=question.using if question.with_vectors else None,
-            with_payload=question.with_payload,
-        )
+        answers = self._answers(ranking, segments, question, metric)
+        if found and is_starved(answers, ranking, k=question.k):
+            answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
         holders = {shard_name(number): "answered" for number in sorted({self._shard_of(segment) for segment in segments})}
         routed = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards)).recall
         share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
@@ -164,7 +170,22 @@ class Scatter:
             return 0
         return next((shard.number for shard in self.shards if any(segment is one for one in shard.segments)), 0)
 
-    def _by_vector(self, question: Question) -> tuple[list[Visit], Ranking, Any]:
+    def _merged(self, found: list[Found], question: Question, *, k: int) -> Ranking:
+        if not found:
+            return empty_ranking(1 if question.vectors is None else len(question.vectors))
+        return merge(found, k=k, copies=self.spec.copies)
+
+    def _answers(self, ranking: Ranking, segments: list[Segment], question: Question, metric: Any) -> list[Answer]:
+        return answers_of(
+            ranking,
+            segments,
+            k=question.k,
+            metric=metric,
+            using=question.using if question.with_vectors else None,
+            with_payload=question.with_payload,
+        )
+
+    def _by_vector(self, question: Question) -> tuple[list[Visit], list[Found], Any]:
         metric = self.spec.vectors[question.using].metric
         assert question.vectors is not None, "checked at admission"
         queries = unit(question.vectors, metric)
@@ -172,9 +193,7 @@ class Scatter:
             results = self.shards[0].search(queries, question, self.costs)
         else:
             results = self._patiently(queries, question)
-        if not results:
-            return [], empty_ranking(len(queries)), metric
-        return [visit for _, visit in results], merge([found for found, _ in results], k=question.k, copies=self.spec.copies), metric
+        return [visit for _, visit in results], [found for found, _ in results], metric
 
     def _patiently(self, queries: NDArray[Any], question: Question) -> list[tuple[Found, Visit]]:
         """Visit shards, nearest region first, until patience ends. Many queries at once visit the union of their shards."""
@@ -237,7 +256,8 @@ class Scatter:
     def _hybrid(self, question: Question) -> tuple[list[Visit], Ranking]:
         """Join the two rankings by reciprocal rank fusion, over the segments of both."""
         depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
-        near, by_vector, _ = self._by_vector(msgspec.structs.replace(question, k=depth))
+        near, found, _ = self._by_vector(msgspec.structs.replace(question, k=depth))
+        by_vector = self._merged(found, question, k=depth)
         told, by_text = self._by_text(question)
         visits = [*near, *(visit for visit in told if all(visit.segment is not other.segment for other in near))]
         number = {id(visit.segment): place for place, visit in enumerate(visits)}
@@ -253,6 +273,11 @@ class Scatter:
         score = np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in fused]).astype(np.float32)
         code = np.stack([np.pad(code, (0, width - len(code)), constant_values=-1) for _, code in fused])
         return visits, Ranking(score, np.where(code >= 0, code >> 40, -1), np.where(code >= 0, code & ((1 << 40) - 1), -1))
+
+
+def holders_of(lists: NDArray[np.int32], regions: RegionMap) -> NDArray[np.int32]:
+    """Return the shards of (n, copies) regions of a map; -1 stays -1."""
+    return np.where(lists >= 0, regions.shard_of[np.maximum(lists, 0)], -1)
 
 
 def subset(points: Points, rows: NDArray[np.int64]) -> Points:

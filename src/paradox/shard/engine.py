@@ -63,10 +63,10 @@ class ShardEngine:
     def patch(self, keys: Sequence[Key], hashes: NDArray[np.uint64], changes: dict[Key, bytes], stamp: int, position: int) -> None:
         """Write new versions with changed payload fields; vectors, times and ownership stay."""
         for held in self.find_live(keys, hashes):
-            points, owned = take(held, self.spec)
-            merged = [_merge(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
-            points = msgspec.structs.replace(points, payloads=merged, stamp=np.full(len(points), stamp, dtype=np.uint64))
-            self.growing.append(points, owned)
+            for points, owned in take(held, self.spec):
+                merged = [_merge(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
+                points = msgspec.structs.replace(points, payloads=merged, stamp=np.full(len(points), stamp, dtype=np.uint64))
+                self.growing.append(points, owned)
             held.segment.kill(held.rows, position)
 
     def freeze(self) -> Growing | None:
@@ -85,9 +85,8 @@ class ShardEngine:
 
     def count(self) -> int:
         """Return how many live points this shard answers for."""
-        return sum(
-            int(np.count_nonzero(segment.alive()[: len(owned)] & owned)) for segment in self.segments if len(owned := segment.owned())
-        )
+        lives = [(alive, segment.owned()) for segment in self.segments if len(alive := segment.alive())]
+        return sum(int(np.count_nonzero(alive & owned[: len(alive)])) for alive, owned in lives)
 
     def search(self, queries: NDArray[Any], question: Question, costs: Costs) -> list[tuple[Found, Visit]]:
         """Search every segment for (q, d) queries. Cost: see the choices in the visits."""
@@ -102,9 +101,14 @@ class ShardEngine:
         return seen
 
 
-def take(held: Held, spec: CollectionSpec) -> tuple[Points, Mask]:
-    """Return rows of a segment as points, and which of them the shard owns. Vectors are copied."""
-    segment, rows = held.segment, held.rows
+def take(held: Held, spec: CollectionSpec) -> list[tuple[Points, Mask]]:
+    """Return rows of a segment as points, one batch for each origin, and which of them the shard owns. Vectors are copied."""
+    origin = held.segment.own().origin[0][held.rows]
+    return [_take(held.segment, held.rows[origin == one], spec) for one in np.unique(origin)]
+
+
+def _take(segment: Segment, rows: Rows, spec: CollectionSpec) -> tuple[Points, Mask]:
+    """Return rows of one origin."""
     own = segment.own()
     modality, modality_names = own.modality
     origin, origin_names = own.origin
@@ -117,7 +121,7 @@ def take(held: Held, spec: CollectionSpec) -> tuple[Points, Mask]:
         modality=[modality_names[code] for code in modality[rows].tolist()],
         stamp=segment.stamps()[rows],
         key_id=segment.key_ids()[rows],
-        origin=origin_names[int(origin[rows[0]])] if len(rows) else "",
+        origin=origin_names[int(origin[rows[0]])],
         present=present,
     )
     return points, segment.owned()[rows]
@@ -125,6 +129,6 @@ def take(held: Held, spec: CollectionSpec) -> tuple[Points, Mask]:
 
 def _merge(old: bytes, change: bytes) -> bytes:
     """Return a payload with the change's fields set; a null removes a field."""
-    values = _unpack(old)
-    values.update(_unpack(change))
-    return _pack({name: value for name, value in values.items() if value is not None})
+    values, changes = _unpack(old), _unpack(change)
+    values.update(changes)
+    return _pack({name: value for name, value in values.items() if value is not None or name not in changes})

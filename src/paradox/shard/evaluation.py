@@ -65,7 +65,7 @@ class Evaluation:
                 rest = _both(alive, ~fulfilled)
                 if not rest.any():
                     break
-                fulfilled |= self.mask(part, rest) & rest
+                fulfilled |= self.mask(part, rest)  # elsewhere fulfilled already, or not alive
             else:
                 fulfilled |= self.mask(part, alive)
         return fulfilled

@@ -123,9 +123,9 @@ class Growing:
 
     def kill(self, rows: Rows, position: int) -> None:
         """Mark live rows as no longer there since the log entry at `position`."""
+        self.deaths.append((position, rows))  # first, so that `alive_at` never meets a death that has no position
         self._alive.set(rows, False)
         self.dead += len(rows)
-        self.deaths.append((position, rows))
 
     def alive(self) -> Mask:
         """(n,) which rows are there."""
@@ -170,7 +170,7 @@ class Growing:
 
     def columns(self) -> Columns:
         """Return the payload columns, brought up to now. Cost: the rows added since the last call."""
-        self._columns.extend(self._payloads[len(self._columns) : self.rows])
+        self._columns.catch_up(self._payloads, self.rows)
         return self._columns
 
     def stamps(self) -> NDArray[np.uint64]:

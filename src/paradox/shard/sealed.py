@@ -173,9 +173,9 @@ class Sealed:
 
     def kill(self, rows: Rows, position: int) -> None:
         """Mark live rows as no longer there since the log entry at `position`."""
+        self.deaths.append((position, rows))  # first, so that `alive_at` never meets a death that has no position
         self._alive[rows] = False
         self.dead += len(rows)
-        self.deaths.append((position, rows))
 
     def alive(self) -> Mask:
         """(n,) which rows are there."""

@@ -104,17 +104,18 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
     choice = _choose(
         vectors, question, costs, rows=rows, allowed=None if allow is None else allowed, filtered=filtered or allow is not None
     )
+    versions = 1 if isinstance(segment, Sealed) else 2  # a point that is being replaced stands there twice for a moment
     if vectors.spec.metric == "hamming" and choice.way != "nothing":
-        choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k, allowed))
+        choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k * versions, allowed))
     visit = Visit(segment, choice, None if allow is None else allowed)
     match choice.way:
         case "nothing":
             return Found(np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)), visit
         case "exact":
             every = np.flatnonzero(segment.alive()[:rows] if allow is None else allow)
-            return score_all(vectors, queries, every, keep=question.k), visit
+            return score_all(vectors, queries, every, keep=question.k * versions), visit
         case _:
-            return _by_index(segment, vectors, queries, choice, allow, few_dead), visit
+            return _by_index(segment, vectors, queries, choice, allow, few_dead, rows), visit
 
 
 def _choose(
@@ -141,8 +142,15 @@ def _choose(
 
 
 def _by_index(
-    segment: Segment, vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], choice: Choice, allow: Mask | None, few_dead: bool
+    segment: Segment,
+    vectors: GrowingVectors | SealedVectors,
+    queries: NDArray[Any],
+    choice: Choice,
+    allow: Mask | None,
+    few_dead: bool,
+    known: int,
 ) -> Found:
+    """Return the index's candidates among the first `known` rows: an index may already hold rows that are still being added."""
     index = vectors.probe if choice.way == "probe" else vectors.scan
     if index is None:
         index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
@@ -152,13 +160,12 @@ def _by_index(
         depth += 8 + int(2 * depth * segment.dead / segment.rows)
     _, rows = index.search(np.ascontiguousarray(asked), depth, allow=allow, probes=choice.probes)
     rows = distinct(np.asarray(rows, dtype=np.int64))
-    if few_dead:
-        alive = segment.alive()
-        rows = np.where((rows >= 0) & alive[np.clip(rows, 0, len(alive) - 1)], rows, -1)
-        live = segment.rows - segment.dead
-        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, live):  # the dead crowd this place: name the living
-            mask = alive.copy()
-            _, rows = index.search(np.ascontiguousarray(asked), choice.depth, allow=mask, probes=choice.probes)
+    if allow is None and (few_dead or int(rows.max(initial=-1)) >= known):
+        alive = segment.alive()[:known]
+        rows = np.where((rows >= 0) & (rows < known) & alive[np.minimum(rows, known - 1)], rows, -1)
+        live = known - segment.dead
+        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, live):  # others crowd this place: name the living
+            _, rows = index.search(np.ascontiguousarray(asked), choice.depth, allow=alive.copy(), probes=choice.probes)
             rows = distinct(np.asarray(rows, dtype=np.int64))
     return rescore(vectors, queries, rows)
 
@@ -195,12 +202,20 @@ def score_all(vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], ro
 
 
 def best_of(score: NDArray[np.float32], row: Rows, keep: int) -> Found:
-    """Return each query's `keep` best columns, and for one query also those that tie with the last."""
+    """Return each query's `keep` best columns, and those that tie with the last."""
     if score.shape[1] <= keep:
         return Found(score, row)
     if len(score) == 1:
         edge = np.partition(score[0], -keep)[-keep]
         chosen = np.flatnonzero(score[0] >= edge)[None]
     else:
-        chosen = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
+        chosen = best_columns(score, keep)
     return Found(np.take_along_axis(score, chosen, axis=1), np.take_along_axis(row, chosen, axis=1))
+
+
+def best_columns(score: NDArray[np.float32], keep: int) -> NDArray[np.int64]:
+    """Return (q, ≥ keep) columns of each row of `score`: the `keep` best, and as many more as tie with the last in any row."""
+    order = np.argpartition(-score, keep - 1, axis=1)[:, :keep]
+    edge = np.take_along_axis(score, order, axis=1).min(axis=1, keepdims=True)
+    tied = int(((score >= edge) & (score > -np.inf)).sum(axis=1).max())
+    return order if tied <= keep else np.argpartition(-score, tied - 1, axis=1)[:, :tied]

@@ -41,4 +41,5 @@ class Stretch:
 
     def values(self) -> NDArray[Any]:
         """Return the rows so far, as a view."""
-        return self._array[: self.rows]
+        rows = self.rows  # read before the array, which may be exchanged for a longer one at any moment
+        return self._array[:rows]

@@ -1,11 +1,8 @@
-"""Upkeep: which segments to merge and when regions split. Pure decisions; `node` carries them out."""
+"""Upkeep: which segments to merge. Pure decisions; `node` carries them out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from paradox.model.schema import Limits
 
@@ -33,8 +30,3 @@ def merge_run(live: Sequence[int], rows: Sequence[int], *, idle: bool, limits: L
         if together <= limits.segment_points_max and sum(live[number] for number in rest) >= factor * live[order[start]]:
             return order[start:]
     return []
-
-
-def crowded(counts: NDArray[np.int64], limits: Limits) -> NDArray[np.int64]:
-    """Return the map rows of regions that hold more than `region_points_max` points."""
-    return np.flatnonzero(counts > limits.region_points_max)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from paradox.model.points import Matrix
 from paradox.model.schema import Limits, Metric
 from paradox.model.topology import RegionMap
-from paradox.space.regions import levels
+from paradox.space.regions import assign, levels
 
 ROUNDS = 6
-SAMPLE_PER_CHILD = 64
+SAMPLE_PER_CHILD = 256
 
 
 def children_wanted(count: int, limits: Limits) -> int:
@@ -48,32 +49,51 @@ def cluster(sample: Matrix, clusters: int, *, metric: Metric, seed: int) -> Matr
     return centroids
 
 
-def replace_regions(old: RegionMap, parents: list[int], children: list[Matrix], *, shards: int, metric: Metric) -> RegionMap:
-    """Return `old` with each region (row) of `parents` replaced by the rows of the matching matrix of `children`.
+def evolve(
+    old: RegionMap, sample: Matrix, weights: NDArray[np.float64], *, limits: Limits, shards: int, metric: Metric
+) -> RegionMap | None:
+    """Return the map that fits the density of points now, or None when `old` does.
 
-    The first child keeps nothing of its parent's name: names are never reused. Children stay on their parent's shard, but the first real
-    map (from one region to many) spreads all regions over the shards, neighbours together, evenly.
+    sample: (n, d) points, each standing for `weights[i]` points. Regions above `region_points_max` are split, regions below
+    `region_points_min` are given up to their neighbours. Cost: n · r · d, and k-means over the crowded regions' part of the sample.
     """
-    keep = np.setdiff1d(np.arange(len(old)), parents)
-    born = np.concatenate(children).astype(np.float32)
+    home = assign(sample, old, metric=metric)[:, 0]
+    counts = np.bincount(home, weights=weights, minlength=len(old))
+    crowded = np.flatnonzero(counts > limits.region_points_max)
+    sparse = np.flatnonzero(counts < limits.region_points_min) if len(old) > 1 else np.empty(0, dtype=np.int64)
+    if len(sparse) == len(old):
+        sparse = sparse[sparse != counts.argmax()]
+    if not len(crowded) and not len(sparse):
+        return None
+    children: list[Matrix] = []
+    for parent in crowded.tolist():
+        mine = sample[home == parent]
+        wanted = min(children_wanted(int(counts[parent]), limits), max(2, len(mine) // 8))
+        mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
+        children.append(cluster(mine, wanted, metric=metric, seed=int(old.names[parent])))
+    new = _replaced(old, crowded, sparse, children)
+    if shards > 1 and len(old) == 1:  # the first real map: every region may go anywhere
+        load = np.bincount(assign(sample, new, metric=metric)[:, 0], weights=weights, minlength=len(new))
+        new = msgspec.structs.replace(new, shard_of=place(new.centroids.astype(np.float32), load.astype(np.float64), shards, metric=metric))
+    return new
+
+
+def _replaced(old: RegionMap, crowded: NDArray[np.int64], sparse: NDArray[np.int64], children: list[Matrix]) -> RegionMap:
+    """Return `old` without its sparse regions and with the crowded ones replaced by children, which stay on their parent's shard.
+
+    Names are never used again: no child keeps its parent's.
+    """
+    keep = np.setdiff1d(np.arange(len(old)), np.concatenate((crowded, sparse)))
+    born = np.concatenate([np.empty((0, old.centroids.shape[1]), dtype=np.float32), *children]).astype(np.float32)
     most = levels(born.shape[1])
-    if len(old) == 1 and not old.centroids.any():
-        scale = float(np.abs(born).max()) / most or 1.0
-    else:
-        scale = old.scale
+    scale = old.scale if old.centroids.any() else float(np.abs(born).max()) / most or 1.0
     steps = np.clip(np.rint(born / np.float32(scale)), -most, most).astype(np.int8)
-    centroids = np.concatenate((old.centroids[keep], steps))
-    names = np.concatenate((old.names[keep], np.arange(old.next_name, old.next_name + len(born))))
-    if shards > 1 and len(old) == 1:
-        shard_of = place(centroids.astype(np.float32), np.ones(len(centroids)), shards, metric=metric)
-    else:
-        inherited = np.repeat(old.shard_of[parents], [len(matrix) for matrix in children])
-        shard_of = np.concatenate((old.shard_of[keep], inherited))
+    inherited = np.repeat(old.shard_of[crowded], [len(matrix) for matrix in children])
     return RegionMap(
         epoch=old.epoch + 1,
-        names=names.astype(np.int64),
-        centroids=centroids,
-        shard_of=shard_of.astype(np.int32),
+        names=np.concatenate((old.names[keep], np.arange(old.next_name, old.next_name + len(born)))).astype(np.int64),
+        centroids=np.concatenate((old.centroids[keep], steps)),
+        shard_of=np.concatenate((old.shard_of[keep], inherited)).astype(np.int32),
         scale=scale,
         next_name=old.next_name + len(born),
     )

@@ -11,6 +11,8 @@ from paradox.cli.demo.tour import Tour
 WORDS = ("freedom", "security", "power", "health")
 AGES = ((1845, 1875, "around 1860"), (1985, 2015, "around 2000"))
 NEIGHBOURS = 80
+NEIGHBOURHOODS_MIN = 5
+"""A neighbourhood is at most such a part of its age, else there is nothing to set it apart from."""
 TERMS_SHOWN = 7
 
 
@@ -29,7 +31,11 @@ def words(tour: Tour) -> dict[str, Any]:
         company = {}
         for first, last, name in AGES:
             near = tour.speeches.search(
-                word, k=NEIGHBOURS, between=(f"{first}-01-01", f"{last}-12-31"), where="words >= 12", with_payload=False
+                word,
+                k=min(NEIGHBOURS, max(1, len(ages[name]) // NEIGHBOURHOODS_MIN)),
+                between=(f"{first}-01-01", f"{last}-12-31"),
+                where="words >= 12",
+                with_payload=False,
             )
             chosen = [ages[name][hit.id] for hit in near]
             company[name] = distinctive(chosen, everywhere[name], len(ages[name]), count=TERMS_SHOWN, without=word)
