@@ -153,7 +153,7 @@ def test_an_unexpected_error_is_called_our_bug(paradox: Command, monkeypatch: py
     def broken(*_: Any) -> int:
         raise RuntimeError("wheels came off")
 
-    monkeypatch.setitem(VERB_FUNCTIONS, "count", broken)
+    monkeypatch.setattr("paradox.cli.verbs.VERB_FUNCTIONS", {"count": broken})
     ran = paradox("count", "notes")
     assert ran.code == 1
     assert ran.err.splitlines()[0] == (
@@ -167,7 +167,7 @@ def test_an_interrupt_is_quiet(paradox: Command, monkeypatch: pytest.MonkeyPatch
     def interrupted(*_: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(VERB_FUNCTIONS, "count", interrupted)
+    monkeypatch.setattr("paradox.cli.verbs.VERB_FUNCTIONS", {"count": interrupted})
     assert paradox("count", "notes") == (130, "", "")
 
 

@@ -187,7 +187,7 @@ def test_what_is_exported_can_be_imported(squares: Command, tmp_path: Path, endi
     assert squares("get", "again", "both", "--vectors", "--json").json["points"][0]["vector"] == [1.0, 1.0]
 
 
-def test_info_describes_a_collection(paradox: Command, notes: Path) -> None:
+def test_a_collection_is_described(paradox: Command, notes: Path) -> None:
     described = paradox("info", "notes", "--json", data=notes).json
     assert described["points"] == 4
     assert "topic" in described["fields"]
@@ -234,7 +234,7 @@ def test_doctor_checks_everything_and_advises(paradox: Command, notes: Path) -> 
     assert checks["database"]["found"] == "healthy: 4 points in 1 collection"
 
 
-def test_doctor_names_the_process_that_writes(paradox: Command, tmp_path: Path) -> None:
+def test_doctor_names_who_writes(paradox: Command, tmp_path: Path) -> None:
     with library.connect(tmp_path / "memory"):
         checks = {check["check"]: check for check in paradox("doctor", "--json").json["checks"]}
     assert checks["writer"]["verdict"] == "warn"

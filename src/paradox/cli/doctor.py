@@ -10,10 +10,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -36,7 +37,7 @@ KERNELS = (
 )
 """Distribution, module and use of each native part."""
 Verdict = Literal["ok", "warn", "fail"]
-STYLES: dict[Verdict, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+STYLES: Mapping[Verdict, str] = MappingProxyType({"ok": "green", "warn": "yellow", "fail": "bold red"})
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

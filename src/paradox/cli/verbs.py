@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from paradox.cli.arguments import UsageInvalid
@@ -373,22 +374,24 @@ def run_doctor(arguments: Namespace, screen: Screen) -> int:
     return examine(folder_of(arguments), screen)
 
 
-VERB_FUNCTIONS: dict[str, Callable[[Namespace, Screen], int]] = {
-    "demo": run_demo,
-    "create": create,
-    "collections": collections,
-    "drop": drop,
-    "add": add,
-    "get": get,
-    "search": search,
-    "delete": delete,
-    "count": count,
-    "import": import_,
-    "export": export,
-    "explain": explain,
-    "info": info,
-    "status": status,
-    "doctor": run_doctor,
-    "verify": verify,
-    "bench": run_bench,
-}
+VERB_FUNCTIONS: Mapping[str, Callable[[Namespace, Screen], int]] = MappingProxyType(
+    {
+        "demo": run_demo,
+        "create": create,
+        "collections": collections,
+        "drop": drop,
+        "add": add,
+        "get": get,
+        "search": search,
+        "delete": delete,
+        "count": count,
+        "import": import_,
+        "export": export,
+        "explain": explain,
+        "info": info,
+        "status": status,
+        "doctor": run_doctor,
+        "verify": verify,
+        "bench": run_bench,
+    }
+)

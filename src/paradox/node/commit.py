@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+from paradox.errors import LogUnavailable
 from paradox.model.entries import Entry
 from paradox.model.points import Key, Points, joined
 from paradox.ports.log import Log
@@ -43,6 +44,7 @@ class Committer:
         self._apply = apply
         self._write = write
         self._waiting: deque[Ticket] = deque()
+        self._torn = False
         self.turn = Lock()
 
     def commit_points(self, points: Points) -> int:
@@ -82,14 +84,22 @@ class Committer:
                     ticket.error = error
         try:
             if drafted:
+                if self._torn:
+                    raise LogUnavailable("a write was interrupted before it was applied", hint="close the database and open it again")
                 last = self._log.append([encode(entry) for _, entry in drafted])
+                self._torn = True  # until all of it is applied
                 for position, (run, entry) in enumerate(drafted, last - len(drafted) + 1):
                     for ticket in run:
                         ticket.position = position
                     self._apply(position, entry)
-        except Exception as error:
+                self._torn = False
+        except BaseException as error:
+            own = isinstance(error, Exception)  # an interrupt is the leader's; the others hear that nothing is known of theirs
+            told = error if own else LogUnavailable("the write was interrupted", hint="look whether it is there, and try again")
             for ticket in (ticket for run, _ in drafted for ticket in run):
-                ticket.error = error
+                ticket.error = told
+            if not own:
+                raise
         finally:
             for ticket in group:
                 ticket.settled = True

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import Damaged, SegmentCorrupt, StoreReadOnly
+from paradox.errors import LogCorrupt, SegmentCorrupt, StoreReadOnly
 from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.events import SegmentQuarantined
 from paradox.model.points import Key, Points
@@ -27,12 +28,14 @@ from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
 from paradox.shard.growing import Growing
 from paradox.shard.manifest import Manifest, decode_manifest, map_from_plain
-from paradox.shard.sealed import Sealed
+from paradox.shard.sealed import Files, Sealed
 from paradox.space.regions import single_region
 from paradox.wire.codec import decode
 
 MANIFESTS = "manifests/"
 SEGMENTS = "segments/"
+OVERTAKEN_MAX = 20
+"""How often a reader starts again because the writer replaced what it was about to read."""
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -74,13 +77,22 @@ class HeldCollection:
         self.stamp = 0
         self.frozen_changed: Callable[[], None] = lambda: None
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
+        self._following = RLock()
         self._open()
+        self.refresh()
         self.committer = Committer(log, self.apply, self._draft_write)
 
     # -- opening
 
     def _open(self) -> None:
-        """Load the newest whole snapshot, then replay the log. Raises LogCorrupt when the log cannot bring it up to date."""
+        """Load the newest whole snapshot. A reader does so again when what it found damaged was replaced meanwhile."""
+        for _ in range(OVERTAKEN_MAX):
+            self._load_snapshot()
+            newest = self.store.list(MANIFESTS)[-1:]
+            if not (self.read_only and self.quarantined and newest != self._newest):
+                return
+
+    def _load_snapshot(self) -> None:
         self.quarantined.clear()
         self.frozen.clear()
         self.manifest = self._newest_manifest()
@@ -93,22 +105,25 @@ class HeldCollection:
             self.engine.routing = self.manifest.routing or self.engine.routing
             self.engine.applied = self.manifest.position
             self._load_segments(self.manifest)
-        self.refresh()
 
     def _newest_manifest(self) -> Manifest | None:
         names = self.store.list(MANIFESTS)
+        self._newest = names[-1:]
         for name in reversed(names):
             try:
                 return decode_manifest(self.store.get(name), name)
+            except KeyError:
+                self.quarantined[name] = f"manifest {name} was removed while it was being read"
             except SegmentCorrupt as error:
                 self.quarantined[name] = error.message
         return None
 
     def _load_segments(self, manifest: Manifest) -> None:
+        self.quarantined.update(manifest.quarantined)
         for entry in manifest.segments:
             try:
-                segment = self.open_segment(entry.name)
-            except Damaged as error:
+                segment = self.open_segment(entry.name, entry.files)
+            except SegmentCorrupt as error:
                 self.quarantine(entry.name, error.message)
                 continue
             segment.restore_mask(entry.dead_rows())
@@ -118,10 +133,10 @@ class HeldCollection:
                 column.has_probe = column.has_probe and column.probe_curve is not None
             self.engine.shards[entry.shard].exchange([], segment)
 
-    def open_segment(self, name: str) -> Sealed:
-        """Open a sealed segment of the store. Raises SegmentCorrupt, FormatTooNew."""
+    def open_segment(self, name: str, files: Files) -> Sealed:
+        """Open a sealed segment of the store; files: what its manifest says of its indexes. Raises SegmentCorrupt, FormatTooNew."""
         assert self.folder is not None
-        return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels)
+        return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels, files)
 
     def quarantine(self, segment: str, reason: str) -> None:
         """Set a damaged segment aside; the rest serves."""
@@ -131,12 +146,21 @@ class HeldCollection:
     # -- following the log
 
     def refresh(self) -> None:
-        """Apply what the log holds beyond what was applied. A reader calls this before it answers."""
-        if self.read_only and self._overtaken():
-            self._open()
-            return
-        for position, body in self.log.read(self.engine.applied):
-            self.apply(position, decode(body))
+        """Apply what the log holds beyond what was applied. A reader calls this before it answers. Thread-safe.
+
+        Raises LogCorrupt when the log cannot bring the snapshot up to date.
+        """
+        with self._following:
+            for again in reversed(range(OVERTAKEN_MAX)):
+                if self.read_only and self._overtaken():
+                    self._open()
+                try:
+                    for position, body in self.log.read(self.engine.applied):
+                        self.apply(position, decode(body))
+                    return
+                except LogCorrupt:
+                    if not again or not self.read_only or self.engine.applied + 1 >= self.log.first:
+                        raise  # else the writer trimmed the log meanwhile: it wrote a snapshot before
 
     def _overtaken(self) -> bool:
         """Tell whether a reader should start again from a newer snapshot: the log it needs is gone, or its memory has grown."""

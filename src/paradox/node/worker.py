@@ -120,6 +120,8 @@ class Worker:
             self.failure = error.message
         except OSError as error:
             self.failure = f"background work of collection {name!r} failed: {error.strerror}"
+        except Exception as error:  # a bug, or a kernel's own way to fail: this thread must outlive it, for writers wait for it
+            self.failure = f"background work of collection {name!r} failed: {type(error).__name__}"
         finally:
             with self._changed:
                 self.working = ""

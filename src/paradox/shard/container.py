@@ -1,20 +1,20 @@
 r"""The container: one write-once file of named arrays, each under its own checksum, memory-mapped when read.
 
-    magic "PDXSEG1\n" | sections, each at a multiple of 64 bytes | footer (MessagePack) | footer length u64 | footer crc32 u32 | magic
+    magic "PDXSEG1\n" | sections, each at a multiple of 64 bytes | footer (MessagePack) | footer length u64 | footer XXH3 u64 | magic
 
-The footer says the format version, free-form facts, and for each section its offset, length, dtype, shape and crc32. See docs/formats.md.
+The footer says the format version, free-form facts, and for each section its offset, length, dtype, shape and XXH3 (64 bits). See docs/formats.md.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from paradox.errors import FormatTooNew, SegmentCorrupt
@@ -22,8 +22,10 @@ from paradox.errors import FormatTooNew, SegmentCorrupt
 MAGIC = b"PDXSEG1\n"
 VERSION = 1
 ALIGNMENT = 64
-TAIL = struct.Struct("<QI8s")
+TAIL = struct.Struct("<QQ8s")
 CHECK_BYTES = 16 << 20
+Files: TypeAlias = dict[str, tuple[int, int]]
+"""Files by name, each with its length and checksum."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +35,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     dtype: str
     shape: tuple[int, ...]
-    crc: int
+    checksum: int
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,19 +61,21 @@ class ContainerWriter:
     def add_blocks(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
         """Write one array in blocks of rows, so that it need not fit in memory."""
         self._pad()
-        offset, crc = self._offset, 0
+        offset, digest = self._offset, xxhash.xxh3_64()
         for block in blocks:
             view = np.ascontiguousarray(block).data.cast("B") if block.size else memoryview(b"")
-            crc = zlib.crc32(view, crc)
+            digest.update(view)
             self._offset += self._file.write(view)
-        self._sections[name] = Section(offset=offset, length=self._offset - offset, dtype=dtype.str, shape=tuple(shape), crc=crc)
+        self._sections[name] = Section(
+            offset=offset, length=self._offset - offset, dtype=dtype.str, shape=tuple(shape), checksum=digest.intdigest()
+        )
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Write the footer; the file is whole afterwards."""
         self._pad()
         footer = msgspec.msgpack.encode(Footer(version=VERSION, facts=facts, sections=self._sections))
         self._file.write(footer)
-        self._file.write(TAIL.pack(len(footer), zlib.crc32(footer), MAGIC))
+        self._file.write(TAIL.pack(len(footer), xxhash.xxh3_64_intdigest(footer), MAGIC))
 
     def _pad(self) -> None:
         self._offset += self._file.write(b"\0" * (-self._offset % ALIGNMENT))
@@ -94,11 +98,11 @@ class Container(Mapping[str, NDArray[Any]]):
         raw = self._map.data
         if len(raw) < len(MAGIC) + TAIL.size or bytes(raw[: len(MAGIC)]) != MAGIC:
             raise self._corrupt("does not begin as a segment file")
-        length, crc, magic = TAIL.unpack(raw[-TAIL.size :])
+        length, expected, magic = TAIL.unpack(raw[-TAIL.size :])
         if magic != MAGIC or length > len(raw) - TAIL.size - len(MAGIC):
             raise self._corrupt("does not end as a segment file: it was cut off")
         footer = raw[-TAIL.size - length : -TAIL.size]
-        if zlib.crc32(footer) != crc:
+        if xxhash.xxh3_64_intdigest(footer) != expected:
             raise self._corrupt("has a damaged footer")
         version = msgspec.msgpack.decode(footer)["version"]
         if version > VERSION:
@@ -126,10 +130,20 @@ class Container(Mapping[str, NDArray[Any]]):
         read = 0
         for name in self if names is None else names:
             section = self.footer.sections[name]
-            crc = 0
+            digest = xxhash.xxh3_64()
             for start in range(section.offset, section.offset + section.length, CHECK_BYTES):
-                crc = zlib.crc32(self._map[start : min(start + CHECK_BYTES, section.offset + section.length)].data, crc)
-            if crc != section.crc:
+                digest.update(self._map[start : min(start + CHECK_BYTES, section.offset + section.length)].data)
+            if digest.intdigest() != section.checksum:
                 raise self._corrupt(f"is damaged in its section {name!r}")
             read += section.length
         return read
+
+
+def checksum(path: Path) -> tuple[int, int]:
+    """Return a file's length and XXH3. Raises OSError."""
+    digest, length = xxhash.xxh3_64(), 0
+    with path.open("rb") as file:
+        while block := file.read(CHECK_BYTES):
+            digest.update(block)
+            length += len(block)
+    return length, digest.intdigest()

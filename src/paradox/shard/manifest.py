@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any
 
 import msgspec
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from paradox.errors import FormatTooNew, SegmentCorrupt
@@ -16,13 +16,13 @@ from paradox.model.topology import RegionMap
 
 MAGIC = b"PDXMAN1\n"
 VERSION = 1
-HEAD = struct.Struct("<8sIQ")  # magic, crc32 of the body, its length
+HEAD = struct.Struct("<8sQQ")  # magic, XXH3 of the body, its length
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One sealed segment of the snapshot. dead: rows (uint32, little endian) that were gone at the snapshot's position.
 
-    files: name → (length, crc32) of every file of the segment but the points file, which checks itself.
+    files: name → (length, XXH3) of every file of the segment but the points file, which checks itself.
     """
 
     name: str
@@ -39,14 +39,17 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows."""
+    """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows.
+
+    quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing.
+    """
 
     version: int = VERSION
     incarnation: int
     position: int
     stamp: int
     segments: tuple[SegmentEntry, ...]
-    quarantined: tuple[str, ...] = ()
+    quarantined: dict[str, str] = {}
     map: dict[str, Any]
     routing: tuple[Routing, ...] = ()
 
@@ -79,15 +82,15 @@ def map_from_plain(plain: dict[str, Any]) -> RegionMap:
 def encode_manifest(manifest: Manifest) -> list[bytes]:
     """Return a manifest's bytes in pieces."""
     body = msgspec.msgpack.encode(manifest)
-    return [HEAD.pack(MAGIC, zlib.crc32(body), len(body)), body]
+    return [HEAD.pack(MAGIC, xxhash.xxh3_64_intdigest(body), len(body)), body]
 
 
 def decode_manifest(raw: bytes, name: str) -> Manifest:
     """Return the manifest of these bytes. Raises SegmentCorrupt, FormatTooNew."""
     if len(raw) >= HEAD.size:
-        magic, crc, length = HEAD.unpack_from(raw)
+        magic, expected, length = HEAD.unpack_from(raw)
         body = raw[HEAD.size :]
-        if magic == MAGIC and len(body) == length and zlib.crc32(body) == crc:
+        if magic == MAGIC and len(body) == length and xxhash.xxh3_64_intdigest(body) == expected:
             version = msgspec.msgpack.decode(body).get("version", 0)
             if version > VERSION:
                 raise FormatTooNew(

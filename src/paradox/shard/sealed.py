@@ -5,7 +5,7 @@ Rows stand region by region, and within a region by modality and time bucket, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,11 +22,11 @@ from paradox.ports.index import Index
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextIndex
 from paradox.shard.columns import Columns, OwnColumns
-from paradox.shard.container import Container
+from paradox.shard.container import Container, Files, checksum
 
 POINTS_FILE = "points"
 TEXT_FOLDER = "text"
-UNVERIFIED_AT_OPEN = ("payload", "vector.")  # large: checked by verify and before every merge, not at each opening
+UNVERIFIED_AT_OPEN = ("payload.bytes", "vector.")  # large: checked by verify and before every merge, not at each opening
 _decode = msgspec.msgpack.Decoder().decode
 
 
@@ -43,8 +43,10 @@ def probe_file(vector: str) -> str:
 class SealedVectors:
     """One named vector of a sealed segment. Indexes are opened when a search first needs them."""
 
-    def __init__(self, name: str, spec: VectorSpec, container: Container, kernels: Kernels) -> None:
+    def __init__(self, name: str, spec: VectorSpec, container: Container, kernels: Kernels, check: Callable[[str], Path]) -> None:
+        """check: returns the path of a file of the segment. Raises ValueError when it is not what was written."""
         self.spec = spec
+        self._check = check
         self._name = name
         self._container = container
         self._kernels = kernels
@@ -90,7 +92,7 @@ class SealedVectors:
             return self._kernels.bits_over(self._matrix)
         width = self.spec.dimensions + (1 if self.spec.metric == "euclidean" else 0)
         try:
-            index = self._kernels.load_scan(self._folder / scan_file(self._name), width)
+            index = self._kernels.load_scan(self._check(scan_file(self._name)), width)
             if len(index) == len(self._matrix):
                 return index
         except (OSError, ValueError):
@@ -104,7 +106,7 @@ class SealedVectors:
             with self._opening:
                 if self._probe is None and self.has_probe:
                     try:
-                        file = self._folder / probe_file(self._name)
+                        file = self._check(probe_file(self._name))
                         self._probe = self._kernels.load_probe(file, len(self._matrix), self.spec.dimensions)
                     except (OSError, ValueError):
                         self.has_probe = False
@@ -121,15 +123,19 @@ class SealedVectors:
 class Sealed:
     """Rows 0 … n-1, opened from a folder."""
 
-    def __init__(self, name: str, folder: Path, spec: CollectionSpec, kernels: Kernels) -> None:
-        """Raises SegmentCorrupt when the file is not whole or a small section is damaged. Cost: the small sections are read once."""
+    def __init__(self, name: str, folder: Path, spec: CollectionSpec, kernels: Kernels, files: Files) -> None:
+        """files: what the index files must be; they are checked when they are first opened, since kernels trust their files.
+
+        Raises SegmentCorrupt when the file is not whole or a small section is damaged. Cost: the small sections are read once.
+        """
         self.name = name
         self.folder = folder
+        self.files = files
         self.container = container = Container(folder / POINTS_FILE)
         container.verify(section for section in container if not section.startswith(UNVERIFIED_AT_OPEN))
         self.rows: int = container.facts["rows"]
         self.first_position: int = container.facts["first_position"]
-        self.vectors = {vector: SealedVectors(vector, of, container, kernels) for vector, of in spec.vectors.items()}
+        self.vectors = {vector: SealedVectors(vector, of, container, kernels, self._check) for vector, of in spec.vectors.items()}
         self._key_ends, self._key_bytes = container["key.ends"], container["key.bytes"].data
         self._payload_ends, self._payload_bytes = container["payload.ends"], container["payload.bytes"].data
         self._hashes, self._hash_rows = container["key.hashes"], container["key.rows"]
@@ -148,6 +154,13 @@ class Sealed:
         self._text: TextIndex | None = None
         self._opening = Lock()
         self.filters: dict[Any, Mask] = {}
+
+    def _check(self, file: str) -> Path:
+        path = self.folder / file
+        expected = self.files.get(file)
+        if expected is not None and checksum(path) != tuple(expected):
+            raise ValueError(f"{file} is not what was written")
+        return path
 
     def restore_mask(self, dead: NDArray[np.uint32]) -> None:
         """Set the rows that are no longer there, as a snapshot recorded them."""
