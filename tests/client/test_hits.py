@@ -17,6 +17,7 @@ import pytest
 from client.fake import NOW_US, FakeTransport, plan
 from paradox.client.hits import Hit, Hits, hits_of
 from paradox.client.sync import Collection, Database
+from paradox.errors import SegmentCorrupt
 from paradox.model.queries import Answer, Answers, Coverage, Plan
 
 
@@ -50,7 +51,7 @@ def test_a_hit_tells_all_of_a_point() -> None:
 
 def test_a_payload_is_decoded_once_when_it_is_looked_at() -> None:
     hit = Hit("a", 1.0, 0.0, b"\xc1 not MessagePack", None, "text", 0, "")
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(SegmentCorrupt):
         _ = hit.payload
     [hit] = hits_of(answers([{"topic": "sea"}]))
     assert hit.payload is hit.payload

@@ -107,7 +107,7 @@ def live_and_die(nursery: Nursery, folder: Path, name: str, seed: str, kills: in
     world, places = World({}), Counter[str]()
     for number in range(kills):
         acknowledged = 0 if dice.random() < 0.1 else dice.randrange(1, ACKNOWLEDGED_MAX)
-        order = Order(folder=str(folder), shape=shape, seed=f"{seed} {number}")
+        order = Order(folder=str(folder), shape=shape, seed=f"{seed} {number}", origin=f"writer {number % 3}")
         done, in_flight, cause = nursery.raise_one(order, acknowledged=acknowledged, spin_s=dice.random() * SPIN_S_MAX)
         for deed in done:
             world = after(world, shape, deed)

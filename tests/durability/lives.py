@@ -45,9 +45,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         """The vectors of a point, by name, with their lengths."""
         return {"shape": self.dimensions, "colour": self.dimensions + 3} if self.named else {"vector": self.dimensions}
 
-    def open(self, folder: Path, *, read_only: bool = False) -> Database:
+    def open(self, folder: Path, *, read_only: bool = False, origin: str = "") -> Database:
         limits, idle_after_s = self.limits, self.idle_after_s
-        return Database(EmbeddedDatabase(folder, read_only=read_only, origin="life", limits=limits, idle_after_s=idle_after_s))
+        return Database(EmbeddedDatabase(folder, read_only=read_only, origin=origin, limits=limits, idle_after_s=idle_after_s))
 
     def collection(self, database: Database, name: str = NAME) -> Collection:
         return database.collection(
@@ -65,17 +65,19 @@ class Point(msgspec.Struct, frozen=True):
 
     vectors: dict[str, tuple[float, ...]]
     payload: dict[str, Any]
+    origin: str
 
 
 Points = dict[int | str, Point]
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """One call of a writer."""
+    """One call of a writer, who calls itself `origin`."""
 
     verb: Literal["add", "update", "delete", "delete_where", "make", "drop"]
     ids: list[int | str]
     tag: int
+    origin: str = ""
 
 
 class World(msgspec.Struct):
@@ -108,19 +110,19 @@ def change_of(tag: int) -> dict[str, Any]:
     return {"changed": tag, "words": None} if tag % 4 == 0 else {"changed": tag, "kind": tag % KINDS}
 
 
-def next_deed(dice: random.Random, there: Sequence[int | str], shape: Shape, *, share: int = 0, alone: bool = True) -> Deed:
+def next_deed(dice: random.Random, there: Sequence[int | str], shape: Shape, *, share: int = 0, alone: bool = True, origin: str = "") -> Deed:
     """Return what a writer does next. share: which of the ids are this thread's. alone: nobody else writes."""
     verb = dice.choices(["add", "one", "update", "delete", "where", "aside"], [8, 6, 4, 3, 1 if alone else 0, 0.5 if alone else 0])[0]
     tag = dice.randrange(1 << 32)
     if verb in ("update", "delete") and there:
-        return Deed("update" if verb == "update" else "delete", dice.sample(there, min(len(there), dice.choice((1, 1, 5, 20)))), tag)
+        return Deed("update" if verb == "update" else "delete", dice.sample(there, min(len(there), dice.choice((1, 1, 5, 20)))), tag, origin)
     if verb == "where" and there:
-        return Deed("delete_where", [], dice.randrange(KINDS))
+        return Deed("delete_where", [], dice.randrange(KINDS), origin)
     if verb == "aside":
-        return Deed(dice.choice(("make", "drop")), [], tag)
+        return Deed(dice.choice(("make", "drop")), [], tag, origin)
     count = 1 if verb == "one" else dice.randint(1, shape.batch_max)
     mine = range(share, UNIVERSE, shape.threads)
-    return Deed("add", [id_of(number) for number in dice.sample(mine, min(count, len(mine)))], tag)
+    return Deed("add", [id_of(number) for number in dice.sample(mine, min(count, len(mine)))], tag, origin)
 
 
 def perform(database: Database, collection: Collection, shape: Shape, deed: Deed) -> list[int | str]:
@@ -154,14 +156,15 @@ def after(world: World, shape: Shape, deed: Deed) -> World:
         case "update":
             for name in deed.ids:
                 payload = points[name].payload | change_of(deed.tag)
-                points[name] = Point(points[name].vectors, {field: value for field, value in payload.items() if value is not None})
+                kept = {field: value for field, value in payload.items() if value is not None}
+                points[name] = Point(points[name].vectors, kept, points[name].origin)
         case "delete":
             for name in deed.ids:
                 points.pop(name, None)
         case "delete_where":
             points = {name: point for name, point in points.items() if point.payload.get("kind") != deed.tag}
         case "make":
-            return World(points, (world.aside or {}) | added(shape, Deed("add", [1, 2, "p3"], deed.tag)))
+            return World(points, (world.aside or {}) | added(shape, Deed("add", [1, 2, "p3"], deed.tag, deed.origin)))
         case "drop":
             return World(points, None)
     return World(points, world.aside)
@@ -170,7 +173,7 @@ def after(world: World, shape: Shape, deed: Deed) -> World:
 def added(shape: Shape, deed: Deed) -> Points:
     vectors = matrices(shape, len(deed.ids), deed.tag)
     rows = [{key: tuple(matrix[row].tolist()) for key, matrix in vectors.items()} for row in range(len(deed.ids))]
-    return {name: Point(row, payload_of(name, deed.tag)) for name, row in zip(deed.ids, rows, strict=True)}
+    return {name: Point(row, payload_of(name, deed.tag), deed.origin) for name, row in zip(deed.ids, rows, strict=True)}
 
 
 def found(shape: Shape, collection: Collection) -> Points:
@@ -180,8 +183,7 @@ def found(shape: Shape, collection: Collection) -> Points:
     for hit in collection.scroll(with_vectors=True, using=first if shape.named else None):
         assert hit.id not in points, f"point {hit.id!r} is there twice"
         assert hit.vector is not None
-        points[hit.id] = Point({first: tuple(hit.vector.tolist())}, hit.payload)  # type: ignore[index]
-        assert hit.origin == "life"
+        points[hit.id] = Point({first: tuple(hit.vector.tolist())}, hit.payload, hit.origin)  # type: ignore[index]
     for other in others:
         for hit in collection.scroll(with_vectors=True, using=other):
             assert hit.vector is not None

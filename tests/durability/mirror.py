@@ -163,4 +163,4 @@ def still_database(root: Path, *, disk: Any = None, env: TestEnv | None = None, 
     with patch("paradox.node.embedded.Worker", StillWorker):
         with patch("paradox.node.embedded.RealDisk", (lambda: disk) if disk is not None else RealDisk):
             with patch("paradox.node.embedded.RealEnv", lambda: env or TestEnv()):
-                return EmbeddedDatabase(root, **{"read_only": False, "origin": "life"} | options)
+                return EmbeddedDatabase(root, **{"read_only": False, "origin": ""} | options)

@@ -25,6 +25,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     shape: Shape
     seed: str
+    origin: str
 
 
 def say(*words: str) -> None:
@@ -39,7 +40,7 @@ def live(order: Order) -> None:
 
         paradox.shard.probing.PROBE_POINTS_MIN = 300
     say(f"born {os.getpid()}")
-    database = shape.open(Path(order.folder))
+    database = shape.open(Path(order.folder), origin=order.origin)
     collection = shape.collection(database)
     say("open")
     there = [hit.id for hit in collection.scroll()]
@@ -62,7 +63,7 @@ def write(order: Order, database: Database, collection: Collection, share: int, 
     dice = random.Random(f"{order.seed} {share}")
     try:
         for _ in range(DEEDS_MAX // shape.threads):
-            deed = next_deed(dice, sorted(mine, key=str), shape, share=share, alone=shape.threads == 1)
+            deed = next_deed(dice, sorted(mine, key=str), shape, share=share, alone=shape.threads == 1, origin=order.origin)
             with turn:
                 say(f"begin {share}", msgspec.json.encode(deed).decode())
             named = perform(database, collection, shape, deed)

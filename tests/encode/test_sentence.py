@@ -28,8 +28,8 @@ TEXTS = [
     "1,234.5 % of 3e-7 — “quoted”, ﬁligree, Ａ１",
     "🌊🌊 waves",
     "\u200b",
-    "word " * 300,
-    "a much longer text whose words repeat, " * 90,
+    "word " * 120,
+    "a much longer text whose words repeat, " * 30,
 ]
 
 

@@ -115,7 +115,7 @@ def recall(answers: Sequence[Sequence[Hit]], rankings: Sequence[Sequence[float]]
         wanted += len(best)
         if len(best):
             edge = best[-1] - TOLERANCE * max(1.0, abs(best[-1]))
-            found += min(len(best), sum(hit.score >= edge for hit in hits))
+            found += min(len(best), sum(hit.score >= float(edge) for hit in hits))
     return found / wanted if wanted else 1.0
 
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 from paradox.client.sync import Database
 from paradox.model.schema import Limits
 from paradox.node.embedded import EmbeddedDatabase
+from paradox.router import patience
 from paradox.shard import probing
 
 SMALL = Limits(growing_points_max=120, region_points_max=16, region_points_min=4)
@@ -33,7 +34,11 @@ def settle(embedded: EmbeddedDatabase) -> None:
 
 
 @contextmanager
-def probes_from(points: int) -> Iterator[None]:
-    """Let segments of so many points have a probe index."""
-    with patch.object(probing, "PROBE_POINTS_MIN", points):
+def small_samples(*, probes_from: int = 100) -> Iterator[None]:
+    """Let segments of so few points have a probe index, and measure recall on few of them, so that settling is quick."""
+    with (
+        patch.object(probing, "PROBE_POINTS_MIN", probes_from),
+        patch.object(probing, "SAMPLE", 16),
+        patch.object(patience, "SAMPLE", 8),
+    ):
         yield

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from engine.oracle import EPOCH, Condition, Known, Memory, every, expect_answer, expect_point, uuid_of
-from engine.small import opened, probes_from, settle
+from engine.small import opened, settle, small_samples
 from hypothesis import HealthCheck, assume, settings
+from hypothesis import seed as from_seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from numpy.typing import NDArray
 
 from paradox.errors import FilterField, PointMissing, QueryInvalid
@@ -53,30 +54,34 @@ class History(RuleBasedStateMachine):
     """Rules draw a seed and sizes; what is written follows from the seed, so that an example stays small and quick."""
 
     layout = (1, 1)
+    metric = "cosine"
+    probing = False
 
     def __init__(self) -> None:
         super().__init__()
         self.world = ExitStack()
-        self.world.enter_context(probes_from(100))
+        self.world.enter_context(small_samples())
         self.folder = Path(tempfile.mkdtemp(prefix="paradox-history-"))
         self.step = 0
 
-    @initialize(metric=st.sampled_from(sorted(DIMENSIONS)), bucket=st.sampled_from([None, "day", "month"]), probing=st.booleans())
-    def create(self, metric: str, bucket: str | None, probing: bool) -> None:
-        self.metric, self.probing = metric, probing
-        self.width = DIMENSIONS[metric]
-        self.memory = Memory(metric)
+    @initialize(bucket=st.sampled_from([None, "day", "month"]), count=st.sampled_from([500, 0, 250]))
+    def create(self, bucket: str | None, count: int) -> None:
+        self.width = DIMENSIONS[self.metric]
+        self.memory = Memory(self.metric)
         shards, copies = self.layout
         self.open()
         self.db.collection(
             "memory",
             vectors={"main": self.width, "side": self.width},
-            metric=metric,
+            metric=self.metric,
             shards=shards,
             copies=copies,
             time_bucket=bucket,
         )
         self.take()
+        for seed in range(0, count, 125):
+            self.add(seed=seed, count=125, side=bool(seed % 2))
+        self.settle()
 
     def open(self) -> None:
         self.db, self.embedded = opened(self.folder)
@@ -114,11 +119,11 @@ class History(RuleBasedStateMachine):
 
     # -- writes
 
-    @rule(seed=SEEDS, count=st.sampled_from([1, 7, 60, 130]), side=st.booleans())
+    @rule(seed=SEEDS, count=st.sampled_from([130, 1, 60]), side=st.booleans())
     def add(self, seed: int, count: int, side: bool) -> None:
         dice = np.random.default_rng(seed)
         self.step += 1
-        ids = [id_of(number) for number in dice.choice(400, size=count, replace=False).tolist()]
+        ids = [id_of(number) for number in dice.choice(700, size=count, replace=False).tolist()]
         main = self.vectors(dice, count)
         vectors: dict[str, Any] = {"main": main}
         sides: list[Any] = [None] * count
@@ -155,10 +160,11 @@ class History(RuleBasedStateMachine):
 
     @rule(seed=SEEDS)
     def update_of_a_missing_point_changes_nothing(self, seed: int) -> None:
-        before = self.collection.info()["position"]
+        ids = self.present(seed, 2)
         with pytest.raises(PointMissing):
-            self.collection.update([*self.present(seed, 2), "nobody"], {"n": 0})
-        assert self.collection.info()["position"] == before
+            self.collection.update([*ids, "nobody"], {"n": 100})
+        for hit in self.collection.get(ids):
+            expect_point(hit, self.memory.points[hit.id])
 
     @rule(seed=SEEDS, most=st.sampled_from([1, 25, 120]))
     def delete_by_id(self, seed: int, most: int) -> None:
@@ -284,53 +290,28 @@ class History(RuleBasedStateMachine):
             self.collection.count("topic = 'sea'")
 
 
+LAYOUTS = ((1, 1), (4, 1), (4, 2), (16, 2))
+KINDS = (("cosine", True), ("cosine", False), ("dot", False), ("euclidean", False), ("hamming", False))
 QUICK = settings(
-    max_examples=6, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=2, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
-THOROUGH = settings(QUICK, max_examples=150, stateful_step_count=80, derandomize=False)
+THOROUGH = settings(QUICK, max_examples=100, stateful_step_count=80)
 
 
-class OneShard(History):
-    """One region map, one shard."""
+def history_of(layout: tuple[int, int], metric: str, probing: bool) -> type[History]:
+    name = f"{layout[0]}Shards{layout[1]}Copies{metric.title()}{'Probing' if probing else ''}"
+    return type(name, (History,), {"layout": layout, "metric": metric, "probing": probing})
 
 
-class FourShards(History):
-    """Points on the shard of their region."""
-
-    layout = (4, 1)
-
-
-class FourShardsTwoCopies(History):
-    """Points on two shards of four."""
-
-    layout = (4, 2)
-
-
-class SixteenShardsTwoCopies(History):
-    """As a cluster would."""
-
-    layout = (16, 2)
-
-
-class TestOneShard(OneShard.TestCase):
-    settings = QUICK
-
-
-class TestFourShards(FourShards.TestCase):
-    settings = QUICK
-
-
-class TestFourShardsTwoCopies(FourShardsTwoCopies.TestCase):
-    settings = QUICK
-
-
-class TestSixteenShardsTwoCopies(SixteenShardsTwoCopies.TestCase):
-    settings = QUICK
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("metric", "probing"), KINDS)
+def test_any_history(layout: tuple[int, int], metric: str, probing: bool) -> None:
+    history = history_of(layout, metric, probing)
+    run_state_machine_as_test(from_seed(len(history.__name__))(history), settings=QUICK)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("history", [OneShard, FourShards, FourShardsTwoCopies, SixteenShardsTwoCopies])
-def test_long_histories(history: type[History]) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(history, settings=THOROUGH)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("metric", "probing"), KINDS)
+def test_long_histories(layout: tuple[int, int], metric: str, probing: bool) -> None:
+    run_state_machine_as_test(history_of(layout, metric, probing), settings=THOROUGH)

@@ -78,39 +78,12 @@ points = st.builds(
     payload=payloads,
 )
 
-TIMES = [
-    "1970-01-01",
-    "1970-01-01T00:00:00.000001Z",
-    "2023-11-14T22:13:20.123456",
-    "1969-12-31T19:00:01-05:00",
-    0,
-    1,
-    1.5,
-    -1e-6,
-    1e300,
-    2**63,
-    None,
-    True,
-]
+TIMES = ["1970-01-01", "1970-01-01T00:00:00.000001Z", "2023-11-14T22:13:20.123456", "1969-12-31T19:00:01-05:00"]
+TIMES += [0, 1, 1.5, -1e-6, 1e300, 2**63, None, True]
 payload_fields = st.sampled_from(["a", "b", "c", "c.d", "unknown"])
 own_fields = st.sampled_from(["id", "modality", "origin"])
-OWN_VALUES = [
-    "text",
-    "image",
-    "paris",
-    "",
-    "p1",
-    str(UUID(int=5)),
-    str(UUID(int=6)),
-    str(UUID(int=10)).upper(),
-    0,
-    1.0,
-    1.5,
-    -1,
-    2**63,
-    True,
-    None,
-]
+OWN_TEXTS = ["text", "image", "paris", "", "p1", *(str(UUID(int=number)) for number in (5, 6, 10)), str(UUID(int=10)).upper()]
+OWN_VALUES = [*OWN_TEXTS, 0, 1, 1.0, 1.5, -1, 2**63, 2**63 - 1, 1e300, True, None]
 own_values = st.sampled_from(OWN_VALUES)
 operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 

@@ -161,7 +161,7 @@ def test_a_filter_of_many_lines_is_drawn_on_one():
 
 
 @given(tree=trees)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_spelled_reads_back(tree):
     assert repr(parse(spell(tree), LIMITS)) == repr(tree)
 
@@ -184,7 +184,7 @@ def test_any_name_and_any_text_can_be_spelled(name, value):
         st.sampled_from(["a", "= ", "1", "'x'", "(", ")", " and ", " or ", "not ", "in ", ",", "all(", "`", "'", "between "]), max_size=12
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_string_is_read_or_refused_with_a_caret(text):
     where, tree, message = "".join(text), None, ""
     try:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from paradox.cli.screen import Screen
 from paradox.errors import InternalError, ParadoxError
@@ -21,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. argv: the words after `paradox`; None = those of this process. Never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
     options = words[: words.index("--")] if "--" in words else words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shall not end the command
     screen = Screen(json="--json" in options, out=sys.stdout, err=sys.stderr)
     try:
         code = _run(words, screen)

@@ -10,7 +10,6 @@ from typing import NoReturn
 import msgspec
 
 from paradox.errors import InvalidRequest
-from paradox.model.queries import MODES
 from paradox.model.schema import METRICS, TIME_BUCKETS
 
 CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "map")
@@ -136,6 +135,8 @@ def _where(parser: ArgumentParser) -> None:
 
 
 def _question(parser: ArgumentParser) -> None:
+    from paradox.model.queries import MODES  # brings NumPy, which `paradox --help` need not wait for
+
     _collection(parser)
     parser.add_argument("query", metavar="QUERY", nargs="?", help="a text, in your own words")
     parser.add_argument("-k", type=int, default=10, metavar="K", help="how many points (default 10)")

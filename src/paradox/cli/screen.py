@@ -30,6 +30,8 @@ Gauge: TypeAlias = Callable[[int, int | None], None]
 PIPE_WIDTH = 100
 PLAIN_STEPS = 4
 """Lines of progress that a pipe gets."""
+UNKNOWN_STEP = 100_000
+"""Or one after so many, when the end is not known."""
 
 
 def plain(span: Span) -> str:
@@ -133,9 +135,12 @@ class Screen:
             set_row(row)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Advance]:
-        """Show how far a long work is, on standard error: a bar on a terminal, a few lines in a pipe, nothing with `--json`."""
-        if self.json or total <= 0:
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        """Show how far a long work is, on standard error: a bar on a terminal, a few lines in a pipe, nothing with `--json`.
+
+        total: None when it is not known; 0 = not worth showing.
+        """
+        if self.json or total == 0:
             yield _ignore
         elif self.err.isatty():
             with self._bar(what, total) as advance:
@@ -144,7 +149,7 @@ class Screen:
             yield self._lines(what, total)
 
     @contextmanager
-    def _bar(self, what: str, total: int) -> Iterator[Advance]:
+    def _bar(self, what: str, total: int | None) -> Iterator[Advance]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("  {task.description}"), BarColumn(bar_width=36), MofNCompleteColumn(), TimeRemainingColumn())
@@ -162,20 +167,22 @@ class Screen:
             def tell(done: int, total: int | None) -> None:
                 nonlocal advance, told
                 if advance is None:
-                    advance = stack.enter_context(self.progress(what, total or 0))
+                    advance = stack.enter_context(self.progress(what, total))
                 advance(done - told)
                 told = done
 
             yield tell
 
-    def _lines(self, what: str, total: int) -> Advance:
+    def _lines(self, what: str, total: int | None) -> Advance:
         done = 0
+        step = total / PLAIN_STEPS if total is not None else UNKNOWN_STEP
+        end = f" of {total:,}" if total is not None else ""
 
         def advance(count: int) -> None:
             nonlocal done
             before, done = done, done + count
-            if before * PLAIN_STEPS // total != done * PLAIN_STEPS // total:
-                print(f"  {what}: {done:,} of {total:,}", file=self.err, flush=True)
+            if before // step != done // step:
+                print(f"  {what}: {done:,}{end}", file=self.err, flush=True)
 
         return advance
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from paradox.errors import BatchMismatch, PayloadInvalid, PayloadTooLarge
+from paradox.errors import BatchMismatch, PayloadInvalid, PayloadTooLarge, SegmentCorrupt
 from paradox.model.schema import Limits
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -63,9 +63,11 @@ def encode_payloads(payloads: Sequence[Any], *, limits: Limits) -> list[bytes]:
 
 
 def decode_payload(encoded: bytes) -> dict[str, Any]:
-    """Return a payload as plain Python values."""
-    decoded: dict[str, Any] = msgspec.msgpack.decode(encoded)
-    return decoded
+    """Return a payload as plain Python values. Raises SegmentCorrupt when it is not what was stored."""
+    try:
+        return msgspec.msgpack.decode(encoded, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise SegmentCorrupt("a stored payload cannot be read", hint="run verify: it names the damaged file") from None
 
 
 def _too_large(number: int, size: str, limits: Limits) -> PayloadTooLarge:

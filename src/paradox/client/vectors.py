@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.errors import BatchMismatch, InvalidRequest, VectorDimensions, VectorType
-from paradox.model.admit import COMPONENT_MAX, check_vectors
+from paradox.model.admit import COMPONENT_MAX, COMPONENT_MIN, check_vectors
 from paradox.model.points import Mask
 from paradox.model.schema import CollectionSpec, VectorSpec
 
@@ -113,7 +113,7 @@ def check_values(columns: Columns, spec: CollectionSpec) -> None:
             lengths = np.einsum("ij,ij->i", matrix, matrix)
         if name in columns.present:
             lengths[~columns.present[name]] = 1.0
-        if not ((lengths > 0) & (lengths < COMPONENT_MAX**2)).all():
+        if not ((lengths > matrix.shape[1] * COMPONENT_MIN**2) & (lengths < COMPONENT_MAX**2)).all():
             check_vectors(matrix, spec.vectors[name], name=name, present=columns.present.get(name))
 
 

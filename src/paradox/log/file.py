@@ -225,8 +225,8 @@ class FileLog:
         )
 
     def _vanished(self, first: int, after: int) -> LogCorrupt:
-        if self._appender is None:
-            with self._lock:
+        with self._lock:  # a trim that has just removed it is finished then
+            if self._appender is None:
                 self._adopt(_survey(self._disk, self._folder))
         if self.first > first:
             return self._trimmed(after)

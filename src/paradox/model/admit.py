@@ -25,6 +25,8 @@ from paradox.model.schema import CollectionSpec, Limits, VectorSpec
 
 COMPONENT_MAX = 1e16
 """Above, products of components leave float32."""
+COMPONENT_MIN = 1e-16
+"""Where every component is smaller, their products vanish from float32, and with them the direction."""
 
 
 def check_vectors(
@@ -58,11 +60,13 @@ def check_vectors(
             f"{what} {row} has {vectors[row, column]} at component {column}; expected finite numbers below {COMPONENT_MAX:g}",
             hint="look for a division by zero or an empty text before encoding",
         )
-    if spec.metric == "cosine" and not largest.all():
-        zero = largest == 0 if present is None else (largest == 0) & present
-        if zero.any():
+    if spec.metric == "cosine" and largest.min(initial=1.0) < COMPONENT_MIN:
+        small = largest < COMPONENT_MIN if present is None else (largest < COMPONENT_MIN) & present
+        for row in np.flatnonzero(small)[:1].tolist():
             raise VectorZero(
-                f"{what} {int(np.flatnonzero(zero)[0])} is a zero vector, which has no direction for cosine to compare",
+                f"{what} {row} is a zero vector, which has no direction for cosine to compare"
+                if not largest[row]
+                else f"{what} {row} has no component above {largest[row]:.0e}; cosine needs one of {COMPONENT_MIN:.0e} or more",
                 hint="leave it out, or use metric='euclidean' or 'dot'",
             )
 

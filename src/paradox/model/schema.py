@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     growing_points_max: int = 65_536
     growing_bytes_max: int = 256 << 20
     segment_points_max: int = 2_000_000
-    region_points_max: int = 1_200
+    region_points_max: int = 1_000
     region_points_min: int = 100
     log_file_bytes_max: int = 256 << 20
 

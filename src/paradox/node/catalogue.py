@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import xxhash
 
 from paradox.errors import CollectionMissing, EncoderMismatch, FormatTooNew, SpecConflict, SpecInvalid, StoreUnreadable
+from paradox.ports.disk import Disk, write_failure
 from paradox.model.schema import MAIN_VECTOR, CollectionSpec, VectorSpec, check_name, check_spec
 from paradox.ports.encode import Encoder
 from paradox.ports.objects import ObjectStore
@@ -25,6 +27,7 @@ VERSION = 1
 IDENTITY = "paradox.json"
 COLLECTIONS = "collections"
 SPEC = "spec.json"
+DROPPED = "dropped-"
 SPEC_OPTIONS = ("shards", "copies", "replicas", "time_bucket", "text", "conflicts")
 
 
@@ -33,6 +36,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     database: str
+
+
+class StoredSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A collection's spec as it is stored. xxh3: of the bytes of `spec`, in hex."""
+
+    format: int
+    xxh3: str
+    spec: msgspec.Raw
 
 
 def check_identity(store: ObjectStore, database: str | None) -> None:
@@ -59,10 +70,10 @@ def collection_names(store: ObjectStore) -> list[str]:
 
 
 def load_spec(store: ObjectStore, name: str) -> CollectionSpec:
-    """Return a collection's spec. Raises CollectionMissing naming near names."""
+    """Return a collection's spec. Raises CollectionMissing naming near names, FormatTooNew, StoreUnreadable when it is damaged."""
     check_name(name)
     try:
-        return msgspec.json.decode(store.get(f"{COLLECTIONS}/{name}/{SPEC}"), type=CollectionSpec)
+        return _decode_spec(store.get(f"{COLLECTIONS}/{name}/{SPEC}"), name)
     except KeyError:
         known = collection_names(store)
         near = get_close_matches(name, known, n=3)
@@ -70,16 +81,42 @@ def load_spec(store: ObjectStore, name: str) -> CollectionSpec:
         raise CollectionMissing(f"there is no collection {name!r}", hint=hint) from None
 
 
+def _decode_spec(raw: bytes, name: str) -> CollectionSpec:
+    try:
+        stored = msgspec.json.decode(raw, type=StoredSpec)
+        if stored.format > VERSION:
+            what = f"collection {name!r} has format {stored.format}; this version reads up to {VERSION}"
+            raise FormatTooNew(what, hint="upgrade paradox-memory")
+        if xxhash.xxh3_64_hexdigest(stored.spec) == stored.xxh3:
+            return msgspec.json.decode(stored.spec, type=CollectionSpec)
+    except msgspec.MsgspecError:
+        pass
+    raise StoreUnreadable(f"{SPEC} of collection {name!r} is damaged", hint="restore the file from a copy; the points are untouched")
+
+
 def save_spec(store: ObjectStore, name: str, spec: CollectionSpec) -> None:
     """Record a new collection."""
-    store.put(f"{COLLECTIONS}/{name}/{SPEC}", [msgspec.json.encode(spec)])
+    raw = msgspec.json.encode(spec)
+    stored = StoredSpec(format=VERSION, xxh3=xxhash.xxh3_64_hexdigest(raw), spec=msgspec.Raw(raw))
+    store.put(f"{COLLECTIONS}/{name}/{SPEC}", [msgspec.json.encode(stored)])
 
 
-def drop_folder(root: Path, name: str, tag: str) -> None:
-    """Take a collection out of the catalogue in one step, then delete its files."""
-    gone = root / f"dropped-{tag}"
-    (root / COLLECTIONS / name).rename(gone)
+def drop_folder(root: Path, name: str, tag: str, disk: Disk) -> None:
+    """Take a collection out of the catalogue in one durable step, then delete its files. Raises StoreReadOnly, StoreUnreadable."""
+    gone = root / f"{DROPPED}{tag}"
+    try:
+        (root / COLLECTIONS / name).rename(gone)
+        disk.sync_folder(root / COLLECTIONS)
+        disk.sync_folder(root)
+    except OSError as error:
+        raise write_failure(error, f"collection {name!r}") from None
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Delete what a killed writer left half made or half deleted. For the one writer, before it writes."""
+    for left in (*root.glob(f"{DROPPED}*"), *root.glob(f"{COLLECTIONS}/*/tmp")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def wanted_spec(wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> tuple[CollectionSpec, dict[str, Encoder]]:

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any
 
 from paradox.encode.catalogue import resolve
-from paradox.errors import EncoderMismatch, StoreClosed, StoreReadOnly, StoreUnreadable
+from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, StoreClosed, StoreReadOnly, StoreUnreadable
 from paradox.log.file import FileLog
 from paradox.model import operations as ops
 from paradox.model.schema import Limits, check_name
@@ -21,6 +21,7 @@ from paradox.node.catalogue import (
     drop_folder,
     load_spec,
     save_spec,
+    sweep,
     wanted_spec,
 )
 from paradox.node.env import RealEnv
@@ -91,6 +92,9 @@ class EmbeddedDatabase:
         self.lock = None if read_only else WriterLock.acquire(root, env=self.env)
         try:
             check_identity(self.store, None if read_only else self.env.random_bytes(16).hex())
+            if not read_only:
+                self.store.sweep()
+                sweep(root)
             self.worker = None if read_only else Worker(self.env, idle_after_s=idle_after_s)
         except BaseException:
             self._release()
@@ -128,9 +132,9 @@ class EmbeddedDatabase:
             case ops.DescribeCollection(collection=name):
                 return describe_collection(self.opened(name).held)
             case ops.DescribeDatabase():
-                return describe_database(self, self._all_held())
+                return describe_database(self, *self._all_held())
             case ops.VerifyDatabase():
-                return verify_database(self.root, self._all_held())
+                return verify_database(*self._all_held())
 
     def close(self) -> None:
         """Finish the running piece of background work and let go of everything. Safe to call twice."""
@@ -182,8 +186,17 @@ class EmbeddedDatabase:
             self.worker.watch(held, store)
         return held
 
-    def _all_held(self) -> list[HeldCollection]:
-        return [self.opened(name).held for name in collection_names(self.store)]
+    def _all_held(self) -> tuple[list[HeldCollection], dict[str, str]]:
+        """Return the collections, and what is wrong with those that cannot be opened."""
+        held, refused = [], {}
+        for name in collection_names(self.store):
+            try:
+                held.append(self.opened(name).held)
+            except CollectionMissing:
+                continue  # dropped since
+            except (Damaged, StoreUnreadable) as error:
+                refused[name] = error.message
+        return held, refused
 
     def _open_collection(self, name: str, wanted: dict[str, Any], *, create: bool) -> ops.CollectionView:
         check_name(name)
@@ -210,7 +223,7 @@ class EmbeddedDatabase:
                 if self.worker is not None:
                     self.worker.forget(opened.held)
                 opened.held.close()
-            drop_folder(self.root, name, self.env.random_bytes(8).hex())
+            drop_folder(self.root, name, self.env.random_bytes(8).hex(), self.disk)
 
 
 def open_folder(path: str | None, *, read_only: bool, origin: str, timeout_s: float) -> Transport:
@@ -233,6 +246,6 @@ def open_folder(path: str | None, *, read_only: bool, origin: str, timeout_s: fl
 
 def _make_root(root: Path, path: str) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        RealDisk().make_folder(root)
     except OSError as error:
         raise StoreReadOnly(f"folder {path!r} cannot be created: {error.strerror}", hint="choose a folder you may write to") from None

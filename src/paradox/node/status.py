@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paradox.errors import Damaged, ParadoxError
+from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
 from paradox.node.held import MANIFESTS, SEGMENTS, HeldCollection
-from paradox.node.upkeep import checksum
+from paradox.shard.container import checksum
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
 from paradox.wire.codec import decode
 
 if TYPE_CHECKING:
     from paradox.node.embedded import EmbeddedDatabase
+
+TRIMMED_MEANWHILE_MAX = 100
+"""How often a log is read anew because its first files were trimmed meanwhile."""
 
 
 def describe_collection(held: HeldCollection) -> dict[str, Any]:
@@ -59,9 +63,9 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
     }
 
 
-def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]) -> dict[str, Any]:
-    """Return health in one sentence, then details."""
-    quarantined = {f"{one.name}/{name}": reason for one in held for name, reason in one.quarantined.items()}
+def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
+    """Return health in one sentence, then details. refused: collections that cannot be opened, and why."""
+    quarantined = dict(refused) | {f"{one.name}/{name}": reason for one in held for name, reason in one.quarantined.items()}
     worker = database.worker
     failure = worker.failure if worker is not None else ""
     points = sum(one.engine.count() for one in held)
@@ -85,24 +89,33 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
         "quarantined": quarantined,
         "working": worker.working if worker is not None else "",
         "settled": worker.settled() if worker is not None else True,
-        "events": [msgspec.to_builtins(event) for event in database.env.events],
+        "events": [msgspec.to_builtins(event) for event in list(database.env.events)],
     }
 
 
-def verify_database(root: Path, held: Sequence[HeldCollection]) -> dict[str, Any]:
-    """Read every byte of segments, indexes, manifests and logs against its checksum."""
-    damaged: list[dict[str, str]] = []
-    checked = read = 0
+def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
+    """Read every byte of segments, indexes, manifests and logs against its checksum. refused: as in `describe_database`."""
+    damaged = [{"file": name, "reason": reason} for name, reason in refused.items()]
+    damaged += [{"file": f"{one.name}/{SEGMENTS}{name}", "reason": reason} for one in held for name, reason in set_aside(one).items()]
+    checked, read = len(damaged), 0
     for one in held:
+        if one.read_only:
+            one.refresh()
         for file, work in _checks(one):
             checked += 1
             try:
                 read += work()
-            except ParadoxError as error:
-                damaged.append({"file": f"{one.name}/{file}", "reason": error.message})
-            except OSError as error:
-                damaged.append({"file": f"{one.name}/{file}", "reason": str(error.strerror)})
+            except (ParadoxError, OSError) as error:
+                if not _replaced(one, file):
+                    reason = error.message if isinstance(error, ParadoxError) else str(error.strerror)
+                    damaged.append({"file": f"{one.name}/{file}", "reason": reason})
     return {"healthy": not damaged, "checked": checked, "bytes": read, "damaged": damaged}
+
+
+def set_aside(held: HeldCollection) -> dict[str, str]:
+    """Return the damaged segments that the newest manifest names no longer, with what is wrong with each."""
+    named = {entry.name for entry in held.manifest.segments} if held.manifest else set()
+    return {name: reason for name, reason in held.quarantined.items() if name not in named and not name.startswith(MANIFESTS)}
 
 
 def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
@@ -118,18 +131,34 @@ def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
             checks.append(
                 (
                     f"{SEGMENTS}{entry.name}/{file}",
-                    lambda path=folder / file, expected=expected: _verify_file(path, expected) if path.parent.exists() else 0,
+                    lambda path=folder / file, expected=expected: _verify_file(path, expected),
                 )
             )
     return checks
 
 
+def _replaced(held: HeldCollection, file: str) -> bool:
+    """Tell whether a file of a segment is no longer needed: it was merged into another while we were reading."""
+    if not file.startswith(SEGMENTS):
+        return False
+    for name in reversed(held.store.list(MANIFESTS)):
+        with suppress(SegmentCorrupt, KeyError):
+            return all(entry.name != file.split("/")[1] for entry in decode_manifest(held.store.get(name), name).segments)
+    return False
+
+
 def _verify_log(held: HeldCollection) -> int:
-    read = 0
-    for _, body in held.log.read(held.log.first - 1):
-        decode(body)
-        read += len(body)
-    return read
+    for again in reversed(range(TRIMMED_MEANWHILE_MAX)):
+        first, read = held.log.first, 0
+        try:
+            for _, body in held.log.read(first - 1):
+                decode(body)
+                read += len(body)
+            return read
+        except LogCorrupt:
+            if not again or held.log.first == first:
+                raise
+    return 0
 
 
 def _verify_manifest(held: HeldCollection, name: str) -> int:
@@ -142,15 +171,16 @@ def _verify_manifest(held: HeldCollection, name: str) -> int:
 
 
 def _verify_segment(held: HeldCollection, name: str) -> int:
-    if held.manifest is not None and all(entry.name != name for entry in held.manifest.segments):
-        return 0  # merged into another while we were reading
-    return held.open_segment(name).container.verify()
+    return held.open_segment(name, {}).container.verify()
 
 
 def _verify_file(path: Path, expected: tuple[int, int]) -> int:
     found = checksum(path)
     if found != tuple(expected):
-        raise Damaged(f"{path.name} has {found[0]:,} bytes with checksum {found[1]:08x}; expected {expected[0]:,} with {expected[1]:08x}")
+        raise SegmentCorrupt(
+            f"{path.name} has {found[0]:,} bytes with checksum {found[1]:016x}; expected {expected[0]:,} with {expected[1]:016x}",
+            hint="searches use a copy that is made anew from the points",
+        )
     return found[0]
 
 

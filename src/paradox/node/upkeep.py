@@ -6,8 +6,8 @@ Each step is short enough to stop between; a crash at any point leaves the last 
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from paradox.model.topology import RegionMap
 from paradox.node.held import MANIFESTS, SEGMENTS, Frozen, HeldCollection
 from paradox.router.patience import measure_patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
-from paradox.shard.manifest import Manifest, SegmentEntry, encode_manifest, map_to_plain
+from paradox.shard.container import Files, checksum
+from paradox.shard.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run
@@ -33,7 +34,6 @@ MEASURED_POINTS_MIN = 2_000
 SAMPLE_MAX = 131_072
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
-CHECK_BYTES = 16 << 20
 
 
 class Upkeep:
@@ -44,10 +44,10 @@ class Upkeep:
         self._held = held
         self._store = files
         self._made = max((int(name.rsplit("/", 1)[1]) for name in held.store.list(MANIFESTS)), default=0)
-        self._crcs: dict[str, dict[str, tuple[int, int]]] = {}
+        self._files: dict[str, Files] = {}
         if held.manifest is not None:
             for entry in held.manifest.segments:
-                self._crcs[entry.name] = entry.files
+                self._files[entry.name] = entry.files
         self._finished: set[str] = set()
         self._points_counted = 0
         self._routing_measured: Any = None
@@ -82,16 +82,17 @@ class Upkeep:
     def _seal(self, frozen: Frozen) -> None:
         held = self._held
         position = frozen.position
-        for number, growing in frozen.growing.items():
+        for number, growing in list(frozen.growing.items()):
             rows = np.flatnonzero(alive_at(growing, position))
             new = self._build(number, [Source(growing, rows)]) if len(rows) else None
             with held.committer.turn:
                 self._carry_deaths([growing], new, position)
                 held.engine.shards[number].exchange([growing], new[0] if new else None)
-        with held.committer.turn:
-            held.frozen.pop(0)
+                del frozen.growing[number]  # so that whoever tries again after a failure goes on from here
         before = held.manifest.position if held.manifest else 0
         self._write_manifest(position, frozen.regions)
+        with held.committer.turn:
+            held.frozen.pop(0)
         held.log.trim(before)  # what the older of the kept manifests needs stays readable
 
     def _build(self, shard: int, sources: Sequence[Source]) -> tuple[Sealed, Layout]:
@@ -114,12 +115,12 @@ class Upkeep:
             files = self._adopt(name, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        segment = held.open_segment(name)
-        self._crcs[name] = files
+        segment = held.open_segment(name, files)
+        self._files[name] = files
         held.env.record(SegmentSealed(segment=name, points=segment.rows, elapsed_s=held.env.elapsed_s() - started))
         return segment, layout
 
-    def _adopt(self, name: str, work: Path) -> dict[str, tuple[int, int]]:
+    def _adopt(self, name: str, work: Path) -> Files:
         """Move finished files into the store; return length and checksum of those that do not check themselves."""
         files = {}
         for path in sorted(path for path in work.rglob("*") if path.is_file()):
@@ -212,7 +213,8 @@ class Upkeep:
         held, column, name = self._held, segment.vectors[vector], probe_file(vector)
         regions = segment_regions(segment)
         path = build_probe(segment, vector, regions, held.kernels)
-        self._crcs[segment.name] = {**self._crcs.get(segment.name, {}), name: checksum(path)}
+        segment.files = self._files[segment.name] = {**self._files.get(segment.name, {}), name: checksum(path)}
+        self._store.delete(f"{SEGMENTS}{segment.name}/{name}")  # left by a crash before a manifest could name it
         self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
         index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
         column.adopt_probe(measure_probe(column, index, truth, regions=len(regions)))
@@ -265,7 +267,7 @@ class Upkeep:
             position=position,
             stamp=held.stamp,
             segments=tuple(entries),
-            quarantined=tuple(sorted(held.quarantined)),
+            quarantined={name: reason for name, reason in sorted(held.quarantined.items()) if not name.startswith(MANIFESTS)},
             map=plain,
             routing=held.engine.routing,
         )
@@ -284,7 +286,7 @@ class Upkeep:
             shard=shard,
             rows=segment.rows,
             dead=dead.tobytes(),
-            files=self._crcs.get(segment.name, {}),
+            files=self._files.get(segment.name, {}),
             scan_curves={name: column.scan_curve for name, column in segment.vectors.items() if column.scan_curve is not None},
             probe_curves={name: column.probe_curve for name, column in segment.vectors.items() if column.probe_curve is not None},
         )
@@ -297,12 +299,14 @@ class Upkeep:
             held.store.delete(name)
         kept: set[str] = set(held.quarantined)
         for name in names[-MANIFESTS_KEPT:]:
-            raw = held.store.get(name)
-            with_segments = msgspec.msgpack.decode(raw[20:])["segments"] if len(raw) > 20 else []
-            kept.update(entry["name"] for entry in with_segments)
-        for name in held.store.list(SEGMENTS):
-            if name.split("/")[1] not in kept:
-                held.store.delete(name)
+            with suppress(SegmentCorrupt):  # nobody will open what a damaged manifest names
+                kept.update(entry.name for entry in decode_manifest(held.store.get(name), name).segments)
+        gone = [name for name in held.store.list(SEGMENTS) if name.split("/")[1] not in kept]
+        for name in gone:
+            held.store.delete(name)
+        assert held.folder is not None
+        for segment in {name.split("/")[1] for name in gone}:
+            shutil.rmtree(held.folder / SEGMENTS / segment, ignore_errors=True)
 
 
 def regions_of_shard(regions: RegionMap, shard: int) -> RegionMap:
@@ -327,12 +331,3 @@ def segment_regions(segment: Sealed) -> RegionMap:
         scale=scale,
         next_name=0,
     )
-
-
-def checksum(path: Path) -> tuple[int, int]:
-    """Return a file's length and crc32."""
-    crc = length = 0
-    with path.open("rb") as file:
-        while block := file.read(CHECK_BYTES):
-            crc, length = zlib.crc32(block, crc), length + len(block)
-    return length, crc

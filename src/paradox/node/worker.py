@@ -134,5 +134,6 @@ class Worker:
         last, since = self._seen.get(held.name, (-1, now))
         if last != applied:
             self._seen[held.name] = (applied, now)
+            self._settled = False
             return False
         return now - since >= self._idle_after_s

@@ -8,12 +8,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import BatchEmpty, BatchMismatch, PointMissing, QueryInvalid
+from paradox.errors import BatchEmpty, BatchMismatch, PayloadTooLarge, PointMissing, QueryInvalid
 from paradox.model.admit import check_batch, check_keys, check_payloads
 from paradox.model.operations import AddPoints, DeletePoints, Receipt, UpdatePoints
 from paradox.model.points import Key, Points, id_of
 from paradox.model.schema import Limits
 from paradox.node.reads import matching_keys
+from paradox.shard.build import Segment
+from paradox.shard.engine import merged_payload
 
 if TYPE_CHECKING:
     from paradox.node.embedded import OpenedCollection
@@ -64,8 +66,20 @@ def update(opened: OpenedCollection, operation: UpdatePoints, limits: Limits) ->
     missing = next((key for key in operation.keys if key not in there), None)
     if missing is not None:
         raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
+    _check_merged([there[key] for key in operation.keys], operation.payloads, limits)
     position = opened.held.commit_patch(operation.keys, operation.payloads)
     return Receipt(ids=[id_of(key) for key in operation.keys], position=position)
+
+
+def _check_merged(places: list[tuple[Segment, int]], changes: list[bytes], limits: Limits) -> None:
+    """Raise PayloadTooLarge when a payload would exceed the limit once changed."""
+    for number, ((segment, row), change) in enumerate(zip(places, changes, strict=True)):
+        old = segment.payload(row)
+        if len(old) + len(change) > limits.payload_bytes_max and len(merged_payload(old, change)) > limits.payload_bytes_max:
+            raise PayloadTooLarge(
+                f"the payload of point {number} would have more than {limits.payload_bytes_max:,} bytes with what it has; nothing was updated",
+                hint="remove fields that are no longer needed by setting them to None",
+            )
 
 
 def delete(opened: OpenedCollection, operation: DeletePoints, limits: Limits) -> Receipt:

@@ -21,13 +21,15 @@ SCAN_DEFAULT = (
     Reading(probes=0, depth=8.0, recall=0.999),
 )
 DEPTH_MIN = 16
+CODED_DIMENSIONS_MIN = 32
+"""Below, four bits a dimension say too little for the default depths: what is not measured is scored exactly, which is cheap there."""
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds, at 256 dimensions on one typical core; other sizes in proportion."""
 
     call_us: float = 15.0
-    scan_row_us: float = 0.0024
+    scan_row_us: float = 0.0032
     masked_row_us: float = 0.0048
     exact_row_us: float = 0.13
     probe_call_us: float = 60.0
@@ -63,7 +65,8 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
     if not allowed:
         return Choice(way="nothing", probes=0, depth=0, recall=1.0, cost_us=0.0)
     every = Choice(way="exact", probes=0, depth=allowed, recall=1.0, cost_us=costs.call_us + allowed * costs.exact_row_us * size)
-    if exact or recall >= 1.0 or allowed <= 2 * k:
+    coarse = terrain.dimensions < CODED_DIMENSIONS_MIN and terrain.scan_curve is None
+    if exact or recall >= 1.0 or allowed <= 2 * k or coarse:
         return every
     row_us = costs.scan_row_us if terrain.allowed is None else costs.masked_row_us
     scan = _by_curve(

@@ -159,16 +159,11 @@ class Scatter:
         answers = self._answers(ranking, segments, question, metric)
         if found and is_starved(answers, ranking, k=question.k):
             answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
-        holders = {shard_name(number): "answered" for number in sorted({self._shard_of(segment) for segment in segments})}
+        holders = {shard_name(number): "answered" for number in sorted({visit.shard for visit in visits})}
         routed = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards)).recall
         share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
         trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=share)
         return Answers(of=answers, position=position, coverage=Coverage(share=1.0, holders=holders), trace=trace.plan)
-
-    def _shard_of(self, segment: Segment) -> int:
-        if len(self.shards) == 1:
-            return 0
-        return next((shard.number for shard in self.shards if any(segment is one for one in shard.segments)), 0)
 
     def _merged(self, found: list[Found], question: Question, *, k: int) -> Ranking:
         if not found:
@@ -209,7 +204,7 @@ class Scatter:
         ranking = merge([found for found, _ in results], k=question.k, copies=self.spec.copies)
         segments = [visit.segment for _, visit in results]
         answer = answers_of(ranking, segments, k=question.k, metric="dot", using=None, with_payload=False)[0]
-        return answer.keys, len({self._shard_of(segment) for segment in segments})
+        return answer.keys, len({visit.shard for _, visit in results})
 
     def _visit(self, queries: NDArray[Any], question: Question, patience: int) -> list[tuple[Found, Visit]]:
         order = self._shard_order(queries, question)
@@ -236,14 +231,14 @@ class Scatter:
     def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
         visits, scores, rows = [], [], []
         depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
-        for segment in self.segments():
+        for shard, segment in [(shard.number, segment) for shard in self.shards for segment in shard.segments if segment.rows]:
             index = segment.text()
             if index is None:
                 continue
             mask = matching(segment, question)
             alive = segment.alive()
             allow = alive.copy() if mask is None else mask & alive[: len(mask)]
-            visits.append(Visit(segment, TEXT_CHOICE, int(np.count_nonzero(allow))))
+            visits.append(Visit(shard, segment, TEXT_CHOICE, int(np.count_nonzero(allow))))
             parts = [index.search(text, depth, allow=allow if segment.dead or mask is not None else None) for text in question.texts]
             width = max((len(part) for _, part in parts), default=0)
             scores.append(np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in parts]))

@@ -49,12 +49,12 @@ class Trace:
 
     def plan(self) -> Plan:
         """Return the plan, with names. Cost: one ranking of regions a segment probed."""
-        shards = [number for number, segments in enumerate(self._held) if any(self._visited(segment) for segment in segments)]
+        shards = sorted({visit.shard for visit in self._visits})
         names: set[int] = set()
         skipped = total = 0
         steps = []
         for number in shards:
-            parts = [visit for visit in self._visits if any(visit.segment is segment for segment in self._held[number])]
+            parts = [visit for visit in self._visits if visit.shard == number]
             children = []
             for visit in parts:
                 visited = self._regions_visited(visit)
@@ -84,9 +84,6 @@ class Trace:
             partitions_total=total,
             root=root,
         )
-
-    def _visited(self, segment: Segment) -> bool:
-        return any(visit.segment is segment for visit in self._visits)
 
     def _describe(self, visit: Visit, regions: int) -> Step:
         choice, segment = visit.choice, visit.segment

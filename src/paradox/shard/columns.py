@@ -31,6 +31,7 @@ class Columns:
         self._rows = 0
         self._fields: dict[str, FieldColumn] = {}
         self._rare = RareFields()
+        self._known: tuple[int, dict[str, frozenset[str]]] = (0, {})
         self._appending = Lock()
 
     def __len__(self) -> int:
@@ -61,8 +62,16 @@ class Columns:
             self._rows += len(batch)
 
     def fields(self) -> dict[str, frozenset[str]]:
-        """Return each dotted path with the kinds of its values: number, text, bool, array, object. Null counts as absent."""
-        return {path: column.kinds() for path, column in list(self._fields.items())} | self._rare.kinds()
+        """Return each dotted path with the kinds of its values: number, text, bool, array, object. Null counts as absent.
+
+        The answer is kept until rows are appended, so do not change it.
+        """
+        rows, known = self._known
+        if rows != self._rows:
+            rows = self._rows
+            known = {path: column.kinds() for path, column in list(self._fields.items())} | self._rare.kinds()
+            self._known = (rows, known)
+        return known
 
     def evaluate(self, where: Filter, own: OwnColumns, payload: Callable[[int], bytes]) -> Mask:
         """Return (n,) which points fulfil `where`, n being the rows of `own`. `payload` returns the encoded payload of a row.

@@ -64,7 +64,7 @@ class ShardEngine:
         """Write new versions with changed payload fields; vectors, times and ownership stay."""
         for held in self.find_live(keys, hashes):
             for points, owned in take(held, self.spec):
-                merged = [_merge(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
+                merged = [merged_payload(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
                 points = msgspec.structs.replace(points, payloads=merged, stamp=np.full(len(points), stamp, dtype=np.uint64))
                 self.growing.append(points, owned)
             held.segment.kill(held.rows, position)
@@ -90,7 +90,7 @@ class ShardEngine:
 
     def search(self, queries: NDArray[Any], question: Question, costs: Costs) -> list[tuple[Found, Visit]]:
         """Search every segment for (q, d) queries. Cost: see the choices in the visits."""
-        return [search_segment(segment, queries, question, costs) for segment in self.segments if segment.rows]
+        return [search_segment(segment, queries, question, costs, shard=self.number) for segment in self.segments if segment.rows]
 
     def fields(self) -> dict[str, frozenset[str]]:
         """Return the payload fields seen, with the kinds of their values."""
@@ -127,7 +127,7 @@ def _take(segment: Segment, rows: Rows, spec: CollectionSpec) -> tuple[Points, M
     return points, segment.owned()[rows]
 
 
-def _merge(old: bytes, change: bytes) -> bytes:
+def merged_payload(old: bytes, change: bytes) -> bytes:
     """Return a payload with the change's fields set; a null removes a field."""
     values, changes = _unpack(old), _unpack(change)
     values.update(changes)

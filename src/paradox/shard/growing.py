@@ -166,6 +166,7 @@ class Growing:
             modality=(self._modality.values()[:count], self.modality_names),
             at_us=self._at_us.values()[:count],
             origin=(self._origin.values()[:count], self.origin_names),
+            find=self.find,
         )
 
     def columns(self) -> Columns:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.model.points import Key, Mask, Matrix, Rows
+from paradox.model.points import Key, Mask, Matrix, Rows, hash_keys
 from paradox.model.recall import Curve
 from paradox.model.schema import CollectionSpec, VectorSpec
 from paradox.planner.choose import Choice
@@ -231,6 +231,7 @@ class Sealed:
             modality=(self._modality, self._modalities),
             at_us=self._at_us,
             origin=(self._origin, self._origins),
+            find=lambda keys: self.find(keys, hash_keys(keys)),
         )
 
     def columns(self) -> Columns:
@@ -286,5 +287,6 @@ class _Keys(Sequence[Key]):
         return self._segment.rows
 
     def __getitem__(self, row: Any) -> Any:
-        rows = np.arange(len(self))[row]
-        return self._segment.keys_at(rows) if isinstance(row, slice) else self._segment.keys_at(rows[None])[0]
+        rows = np.arange(*row.indices(len(self))) if isinstance(row, slice) else np.array([row])
+        keys = self._segment.keys_at(rows)
+        return keys if isinstance(row, slice) else keys[0]

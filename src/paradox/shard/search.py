@@ -33,6 +33,7 @@ class Found(msgspec.Struct, frozen=True):
 class Visit(msgspec.Struct, frozen=True):
     """What was done in one segment, for the plan."""
 
+    shard: int
     segment: Segment
     choice: Choice
     allowed: int | None
@@ -46,12 +47,13 @@ def matching(segment: Segment, question: Question) -> Mask | None:
     if question.where is None and question.modality is None and question.between_us is None:
         return None
     if isinstance(segment, Sealed):
-        key = (question.where, question.modality, question.between_us)
+        where = msgspec.json.encode(question.where)  # as values, 1 and true would be one key
+        key = (where, question.modality, question.between_us)
         known = segment.filters.get(key)
         if known is None:
             known = _evaluate(segment, question)
             if len(segment.filters) >= FILTERS_KEPT_MAX:
-                segment.filters.pop(next(iter(segment.filters)), None)
+                segment.filters.pop(list(segment.filters)[0], None)  # a list at once: other threads change it meanwhile
             segment.filters[key] = known
         return known
     return _evaluate(segment, question)
@@ -90,7 +92,7 @@ def allowed_rows(segment: Segment, question: Question, vectors: GrowingVectors |
     return mask, filtered
 
 
-def search_segment(segment: Segment, queries: NDArray[Any], question: Question, costs: Costs) -> tuple[Found, Visit]:
+def search_segment(segment: Segment, queries: NDArray[Any], question: Question, costs: Costs, *, shard: int = 0) -> tuple[Found, Visit]:
     """Return the best candidates of a segment for (q, d) queries (unit length for cosine), with exact scores."""
     vectors = segment.vectors[question.using]
     rows = segment.rows
@@ -107,7 +109,7 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
     versions = 1 if isinstance(segment, Sealed) else 2  # a point that is being replaced stands there twice for a moment
     if vectors.spec.metric == "hamming" and choice.way != "nothing":
         choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k * versions, allowed))
-    visit = Visit(segment, choice, None if allow is None else allowed)
+    visit = Visit(shard, segment, choice, None if allow is None else allowed)
     match choice.way:
         case "nothing":
             return Found(np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)), visit

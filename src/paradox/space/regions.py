@@ -6,6 +6,7 @@ Assignment is exact on every processor: vectors and centroids become small integ
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,8 @@ from paradox.model.topology import RegionMap
 
 EXACT_SUM_MAX = 1 << 22
 BLOCK_CELLS = 1 << 20  # points × regions compared at a time: a block of float32 stays within the second-level cache
+NEIGHBOURS = 32
+"""Inside a shard a point's complementary region is looked for among so many regions nearest to its first one."""
 SPILL_WEIGHT = 1.0  # λ of SOAR: how much a complementary region must point away from the first one's residual
 
 
@@ -55,14 +58,45 @@ def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int =
     if len(regions) == 1:
         lists[:, 0] = 0
         return lists
-    centroids = regions.centroids.astype(np.float32)
-    apart = regions.shard_of if regions.shard_of.max() > 0 else np.arange(len(regions), dtype=np.int32)
+    cells = _cells(regions, metric, complementary=copies > 1)
     block = max(1, BLOCK_CELLS // len(regions))
     for start in range(0, rows, block):
         part = vectors[start : start + block]
         steps = directions(part) if metric != "euclidean" else _steps(part, regions.scale)
-        lists[start : start + block] = _assign_block(steps, centroids, apart, metric, copies)
+        lists[start : start + block] = _assign_block(steps, cells, metric, copies)
     return lists
+
+
+class _Cells(msgspec.Struct, frozen=True):
+    """A map of r regions as assignment uses it.
+
+    squares (r,): of the centroids' lengths. lengths (r,): for cosine, ones for euclidean. between (r, r): products of the centroids,
+    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard (r,): or None
+    when copies need not be on different shards.
+    """
+
+    centroids: Matrix
+    squares: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    between: Matrix
+    neighbours: NDArray[np.int64]
+    shard: NDArray[np.int32] | None
+
+
+def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells:
+    centroids = regions.centroids.astype(np.float32)
+    squares = np.einsum("rd,rd->r", centroids, centroids)
+    lengths = np.sqrt(np.maximum(squares, 1)) if metric != "euclidean" else np.ones(len(centroids), dtype=np.float32)
+    shard = regions.shard_of if regions.shard_of.max() > 0 else None
+    if not complementary:
+        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
+    between = (centroids @ centroids.T) / lengths / lengths[:, None]
+    every = np.broadcast_to(np.arange(len(centroids)), between.shape)
+    if shard is not None or len(centroids) <= NEIGHBOURS:
+        return _Cells(centroids, squares, lengths, between, every, shard)
+    apart = squares if metric == "euclidean" else np.float32(0)
+    neighbours = np.sort(np.argsort(apart - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
+    return _Cells(centroids, squares, lengths, between, neighbours, shard)
 
 
 def _steps(vectors: Matrix, scale: float) -> Matrix:
@@ -70,34 +104,42 @@ def _steps(vectors: Matrix, scale: float) -> Matrix:
     return np.clip(np.rint(vectors / np.float32(scale)), -most, most)
 
 
-def _assign_block(steps: Matrix, centroids: Matrix, apart: NDArray[np.int32], metric: Metric, copies: int) -> NDArray[np.int32]:
-    products = steps @ centroids.T
-    squares = np.einsum("rd,rd->r", centroids, centroids)
-    nearness = products if metric != "euclidean" else products - squares / np.float32(2)
-    rows = np.arange(len(steps))
+def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> NDArray[np.int32]:
+    products = steps @ cells.centroids.T
+    nearness = products if metric != "euclidean" else products - cells.squares / np.float32(2)
     first = nearness.argmax(axis=1)
     lists = np.full((len(steps), copies), -1, dtype=np.int32)
     lists[:, 0] = first
     if copies == 1:
         return lists
-    if metric != "euclidean":  # compare directions: both sides at unit length
-        products = products / np.sqrt(np.einsum("nd,nd->n", steps, steps))[:, None] / np.sqrt(np.maximum(squares, 1))
-        own_square, centroid_square = np.float32(1), np.ones(len(centroids), dtype=np.float32)
-        between = (centroids @ centroids.T) / np.sqrt(np.maximum(squares, 1)) / np.sqrt(np.maximum(squares, 1))[:, None]
-    else:
-        own_square, centroid_square = np.einsum("nd,nd->n", steps, steps)[:, None], squares
-        between = centroids @ centroids.T
-    at_first = products[rows, first][:, None]
-    residual_square = np.maximum(own_square - 2 * at_first + centroid_square[first][:, None], np.float32(1e-6))
-    along = own_square - at_first - products + between[first]
-    loss = centroid_square - 2 * products + np.float32(SPILL_WEIGHT) * along * along / residual_square
+    near = cells.neighbours[first]
+    loss = _spill_loss(steps, products, near, first, cells, metric)
+    rows = np.arange(len(steps))
+    apart = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
     for copy in range(1, copies):
-        taken = lists[:, :copy]
-        for column in taken.T:
-            loss[apart[column][:, None] == apart[None, :]] = np.inf
+        loss[apart[near] == apart[lists[:, copy - 1]][:, None]] = np.inf
         best = loss.argmin(axis=1)
-        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), best, -1)
+        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), near[rows, best], -1)
     return lists
+
+
+def _spill_loss(
+    steps: Matrix, products: Matrix, near: NDArray[np.int64], first: NDArray[np.int64], cells: _Cells, metric: Metric
+) -> NDArray[np.float32]:
+    """Return (n, c) SOAR losses of the regions `near` each row.
+
+    |r'|² + λ (r'·r / |r|)², where r is the residual to the row's first region and r' to this one.
+    """
+    rows = np.arange(len(steps))
+    square = np.einsum("nd,nd->n", steps, steps)
+    length = np.sqrt(square) if metric != "euclidean" else np.ones(len(steps), dtype=np.float32)
+    square = np.ones(len(steps), dtype=np.float32) if metric != "euclidean" else square
+    centroid_square = np.ones_like(cells.squares) if metric != "euclidean" else cells.squares
+    product = np.take_along_axis(products, near, axis=1) / length[:, None] / cells.lengths[near]
+    at_first = (products[rows, first] / length / cells.lengths[first])[:, None]
+    residual = np.maximum(square[:, None] - 2 * at_first + centroid_square[first][:, None], np.float32(1e-6))
+    along = square[:, None] - at_first - product + cells.between[first[:, None], near]
+    return centroid_square[near] - 2 * product + np.float32(SPILL_WEIGHT) * along * along / residual
 
 
 def centres(regions: RegionMap) -> Matrix:
