@@ -27,6 +27,14 @@ def test_the_pick_is_compared_with_the_better_way() -> None:
     assert (pick.better, pick.times_better, pick.met) == ("regions", 1.25, False)
 
 
+def test_costs_and_picks_have_the_form_of_bars() -> None:
+    names = [reading.name for reading in growth.cost_readings(cost())]
+    assert names == [f"growth.100.recall_0.9.scan.{figure}" for figure in ("recall", "p50_ms", "per_s", "bytes_read")]
+    (pick,) = judge_picks([cost(), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=1.2)])
+    reading = growth.pick_reading(pick)
+    assert (reading.name, reading.bar, reading.met) == ("growth.100.recall_0.9.times_better_way", 1.2, True)
+
+
 def test_growth_is_told_as_a_power() -> None:
     (line,) = exponents([cost(), cost(points=10_000, p50_ms=10.0, bytes_read=10_000.0)])
     assert line == "recall 0.9, scan: time grows with the power 0.50 of the points, bytes read with 1.00"
@@ -52,9 +60,9 @@ def test_other_costs_make_the_engine_choose_another_way(tmp_path: Path) -> None:
     dice = np.random.default_rng(0)
     transport = open_folder(str(tmp_path / "database"), read_only=False, origin="", timeout_s=5.0)
     assert isinstance(transport, EmbeddedDatabase)
-    vectors = dice.standard_normal((2_000, 16)).astype(np.float32)
+    vectors = dice.standard_normal((2_000, 256)).astype(np.float32)
     with Database(transport) as database:
-        database.collection(COLLECTION, dimensions=16).add(vectors=vectors)
+        database.collection(COLLECTION, dimensions=256).add(vectors=vectors)
         engine = transport.opened(COLLECTION).held.engine
         usual = engine.costs
         picked = []

@@ -220,8 +220,12 @@ def test_verify_names_a_damaged_file_and_exits_6(paradox: Command, tmp_path: Pat
     content[len(content) // 3] ^= 0xFF
     log.write_bytes(content)
     ran = paradox("verify", "--json")
-    assert ran.code in (1, 6)
-    assert "notes" in ran.out or "log" in ran.out
+    assert ran.code == 6
+    assert ran.json["healthy"] is False
+    assert log.name in ran.json["damaged"][0]["reason"]
+    assert paradox("verify").out.startswith("damaged: 1 of ")
+    assert paradox("status").code == 6
+    assert paradox("count", "notes").code == 1
 
 
 def test_doctor_checks_everything_and_advises(paradox: Command, notes: Path) -> None:

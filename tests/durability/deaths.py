@@ -38,6 +38,8 @@ SHAPES: dict[str, Shape] = {
 class Nursery:
     """A running nursery. Use it as a context manager."""
 
+    _writer = 0
+
     def __enter__(self) -> Self:
         paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
         quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}  # a fork must not lose threads
@@ -52,6 +54,8 @@ class Nursery:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         assert self._child.stdin
         assert self._child.stdout
+        if self._writer:  # an error came in between
+            kill_after(self._writer, 0.0)
         self._child.stdin.close()
         self._child.stdout.close()
         self._child.wait()
@@ -67,13 +71,13 @@ class Nursery:
         self._child.stdin.flush()
         begun: dict[str, Deed] = {}
         done: list[Deed] = []
-        pid, opened, closed = 0, False, False
+        opened = closed = False
         for line in self._child.stdout:
             match line.split(b" ", 2):
                 case [b"born", number]:
-                    pid = int(number)
+                    self._writer = int(number)
                     if not acknowledged:
-                        kill_after(pid, spin_s)
+                        kill_after(self._writer, spin_s)
                 case [b"open\n"]:
                     opened = True
                 case [b"begin", thread, deed]:
@@ -81,12 +85,13 @@ class Nursery:
                 case [b"done", thread]:
                     done.append(begun.pop(thread.decode().strip()))
                     if len(done) == acknowledged:
-                        kill_after(pid, spin_s)
+                        kill_after(self._writer, spin_s)
                 case [b"closed\n"]:
                     closed = True
                 case [b"error", *text]:
                     raise AssertionError(msgspec.json.decode(b" ".join(text)))
                 case [b"dead", status]:
+                    self._writer = 0
                     assert int(status) in (0, -signal.SIGKILL), f"the writer died by itself: {int(status)}"
                     return done, list(begun.values()), "age" if closed else "deed" if opened else "open"
         raise AssertionError("the nursery ended")

@@ -71,7 +71,14 @@ def write(order: Order, database: Database, collection: Collection, share: int, 
                 say(f"done {share}")
             mine = mine | set(named) if deed.verb == "add" else mine - set(named) if deed.verb.startswith("delete") else mine
     except BaseException:
+        give_up()
+
+
+def give_up() -> None:
+    """Say what went wrong, if anybody listens, and end at once."""
+    try:
         say("error", msgspec.json.encode(traceback.format_exc()).decode())
+    finally:
         os._exit(1)
 
 
@@ -82,8 +89,7 @@ def main() -> None:
             try:
                 live(msgspec.json.decode(line, type=Order))
             except BaseException:
-                say("error", msgspec.json.encode(traceback.format_exc()).decode())
-                os._exit(1)
+                give_up()
             os._exit(0)
         _, status = os.waitpid(child, 0)
         say(f"\ndead {os.waitstatus_to_exitcode(status)}")

@@ -54,8 +54,9 @@ class HammingIndex:
         return scores, found
 
     def save(self, path: Path) -> None:
-        """Bits need no codes: the rows themselves are stored with the segment."""
-        raise NotImplementedError("packed bits are searched from the segment's own rows")
+        """Write the rows to `path` (NumPy's format); the caller makes the file durable. Segments need no such file: see `over`."""
+        with path.open("wb") as file:
+            np.save(file, self._rows[: self._count], allow_pickle=False)
 
     @classmethod
     def over(cls, rows: NDArray[np.uint8]) -> HammingIndex:

@@ -21,6 +21,7 @@ SCAN_DEFAULT = (
     Reading(probes=0, depth=8.0, recall=0.999),
 )
 DEPTH_MIN = 16
+NEIGHBOURS = 10  # that recall was measured for: for fewer the same candidates are needed
 CODED_DIMENSIONS_MIN = 32
 """Below, four bits a dimension say too little for the default depths: what is not measured is scored exactly, which is cheap there."""
 
@@ -108,7 +109,7 @@ def _by_curve(
         Choice(
             way=way,
             probes=reading.probes,
-            depth=(depth := max(DEPTH_MIN, round(reading.depth * k))),
+            depth=(depth := max(DEPTH_MIN, round(reading.depth * max(k, NEIGHBOURS)))),
             recall=reading.recall,
             cost_us=base_us + reading.probes * probe_us + depth * rescore_us,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from paradox.shard.search import Visit
 from paradox.space.buckets import bucket_of
 from paradox.space.regions import rank
 
-WAYS = {
+WAYS: Mapping[str, str] = {
     "nothing": "skip segment",
     "exact": "score the matches exactly",
     "scan": "scan every code, rescore exactly",

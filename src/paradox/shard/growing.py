@@ -17,7 +17,7 @@ from paradox.ports.index import Index
 from paradox.ports.kernels import GrowingIndex, Kernels
 from paradox.ports.text import TextIndex
 from paradox.shard.columns import Columns, OwnColumns
-from paradox.shard.geometry import index_form, inverse_lengths, typical_length
+from paradox.shard.geometry import Form, form_of, index_form, inverse_lengths
 from paradox.shard.stretch import Stretch
 
 _payload = msgspec.msgpack.Decoder()
@@ -34,7 +34,7 @@ class GrowingVectors:
         self._inverse = Stretch(np.float32)
         self._present = Stretch(np.bool_)
         self.absent = 0
-        self.length = 1.0
+        self.form = Form()
         extra = 1 if spec.metric == "euclidean" else 0
         self.scan: GrowingIndex = kernels.bits(width) if bits else kernels.scan(spec.dimensions + extra)
         self.probe: Index | None = None
@@ -45,13 +45,13 @@ class GrowingVectors:
     def append(self, vectors: NDArray[Any], present: Mask | None) -> None:
         """Add rows; where `present` is False the row holds zeros and is never a candidate."""
         inverse = inverse_lengths(vectors, self.spec.metric)
-        if self.spec.metric == "euclidean" and not self._matrix.rows:
-            self.length = typical_length(vectors)
+        if not self._matrix.rows:
+            self.form = form_of(vectors, self.spec.metric)
         self._matrix.append(vectors)
         self._inverse.append(inverse)
         self._present.append(np.ones(len(vectors), dtype=np.bool_) if present is None else present)
         self.absent += 0 if present is None else int(len(present) - present.sum())
-        self.scan.add(index_form(vectors, inverse, self.spec.metric, self.length))
+        self.scan.add(index_form(vectors, inverse, self.spec.metric, self.form))
 
     def matrix(self) -> NDArray[Any]:
         """(n, d) vectors as given."""

@@ -95,7 +95,7 @@ def measure_probe(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Row
 def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows]) -> Curve:
     """Return recall for each depth of a scan index. Cost: SAMPLE searches a depth."""
     _, own, neighbours = truth
-    asked = query_form(queries_to(vectors, own) * vectors.inverse()[own][:, None], vectors.spec.metric, vectors.length)
+    asked = query_form(queries_to(vectors, own) * vectors.inverse()[own][:, None], vectors.spec.metric, vectors.form)
     return Curve(readings=tuple(_measure(index, asked, own, neighbours, 0)), listed=float(len(index)), sample=len(own))
 
 

@@ -21,6 +21,7 @@ from paradox.planner.choose import Choice
 from paradox.ports.index import Index
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextIndex
+from paradox.shard.geometry import Form
 from paradox.shard.columns import Columns, OwnColumns
 from paradox.shard.container import Container, Files, checksum
 
@@ -55,7 +56,7 @@ class SealedVectors:
         self._inverse = container[f"inverse.{name}"]
         present = container.get(f"present.{name}")
         self._present = None if present is None else np.array(present)
-        self.length: float = container.facts["lengths"][name]
+        self.form = Form(container.get(f"centre.{name}", 0.0), container.facts["lengths"][name])
         self._opening = Lock()
         self._scan: Index | None = None
         self._probe: Index | None = None
@@ -97,7 +98,7 @@ class SealedVectors:
                 return index
         except (OSError, ValueError):
             pass  # codes are a cache of the vectors: make them again
-        return fill_scan(self._kernels.scan(width), self._matrix, self._inverse, self.spec.metric, self.length)
+        return fill_scan(self._kernels.scan(width), self._matrix, self._inverse, self.spec.metric, self.form)
 
     @property
     def probe(self) -> Index | None:

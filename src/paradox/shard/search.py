@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from paradox.model.points import Mask, Rows
 from paradox.model.queries import Question
 from paradox.planner.choose import Choice, Costs, Terrain, choose
+from paradox.ports.index import Index
 from paradox.shard.build import Segment
+from paradox.shard.doubt import DEEPER, DOUBT, EXACT_SHARE, missed, product_of
 from paradox.shard.geometry import query_form, score_pairs
 from paradox.shard.growing import GrowingVectors
 from paradox.shard.sealed import Sealed, SealedVectors
@@ -106,18 +108,18 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
     choice = _choose(
         vectors, question, costs, rows=rows, allowed=None if allow is None else allowed, filtered=filtered or allow is not None
     )
-    versions = 1 if isinstance(segment, Sealed) else 2  # a point that is being replaced stands there twice for a moment
     if vectors.spec.metric == "hamming" and choice.way != "nothing":
-        choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k * versions, allowed))
+        choice = msgspec.structs.replace(choice, way="scan", recall=1.0, depth=min(question.k * versions(segment), allowed))
     visit = Visit(shard, segment, choice, None if allow is None else allowed)
     match choice.way:
         case "nothing":
             return Found(np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)), visit
         case "exact":
             every = np.flatnonzero(segment.alive()[:rows] if allow is None else allow)
-            return score_all(vectors, queries, every, keep=question.k * versions), visit
+            return score_all(vectors, queries, every, keep=question.k * versions(segment)), visit
         case _:
-            return _by_index(segment, vectors, queries, choice, allow, few_dead, rows), visit
+            dead = segment.dead if few_dead else 0
+            return _by_index(_Look(segment, vectors, question, choice, allow, rows, dead), queries), visit
 
 
 def _choose(
@@ -143,33 +145,88 @@ def _choose(
     return choice
 
 
-def _by_index(
-    segment: Segment,
-    vectors: GrowingVectors | SealedVectors,
-    queries: NDArray[Any],
-    choice: Choice,
-    allow: Mask | None,
-    few_dead: bool,
-    known: int,
-) -> Found:
-    """Return the index's candidates among the first `known` rows: an index may already hold rows that are still being added."""
+class _Look(msgspec.Struct, frozen=True):
+    """One look into one segment.
+
+    allow: the rows that may answer; None = all but the `dead`, which are few. known: the rows that there are; an index may already hold
+    others, which are still being added.
+    """
+
+    segment: Segment
+    vectors: GrowingVectors | SealedVectors
+    question: Question
+    choice: Choice
+    allow: Mask | None
+    known: int
+    dead: int
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """What an index offers: (q, c) rows and its own scores, its score of the last row of each query, and whether that was all it has."""
+
+    rows: Rows
+    score: NDArray[np.float32]
+    edge: NDArray[np.float32]
+    whole: Mask
+
+
+def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
+    """Return an index's candidates with exact scores. A scan is asked again, deeper, for the queries whose candidates leave doubt."""
+    vectors, choice, metric = look.vectors, look.choice, look.vectors.spec.metric
     index = vectors.probe if choice.way == "probe" else vectors.scan
     if index is None:
         index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
-    asked = query_form(queries, vectors.spec.metric, vectors.length) if choice.way == "scan" else queries
+    asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
+    offer = _offer(look, index, asked, choice)
+    if choice.way == "probe" or metric == "hamming":
+        return rescore(vectors, queries, distinct(offer.rows))
+    found = rescore(vectors, queries, offer.rows)
+    share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
+    doubtful = np.flatnonzero((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
+    return found if not len(doubtful) else _joined(found, _deeper(look, queries[doubtful], choice), doubtful)
+
+
+def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _Offer:
+    """Return what an index offers of the rows that may answer."""
     depth = choice.depth
-    if few_dead:  # ask for what the dead may take, and as much again
-        depth += 8 + int(2 * depth * segment.dead / segment.rows)
-    _, rows = index.search(np.ascontiguousarray(asked), depth, allow=allow, probes=choice.probes)
-    rows = distinct(np.asarray(rows, dtype=np.int64))
-    if allow is None and (few_dead or int(rows.max(initial=-1)) >= known):
-        alive = segment.alive()[:known]
-        rows = np.where((rows >= 0) & (rows < known) & alive[np.minimum(rows, known - 1)], rows, -1)
-        live = known - segment.dead
-        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, live):  # others crowd this place: name the living
-            _, rows = index.search(np.ascontiguousarray(asked), choice.depth, allow=alive.copy(), probes=choice.probes)
-            rows = distinct(np.asarray(rows, dtype=np.int64))
-    return rescore(vectors, queries, rows)
+    if look.allow is None and look.dead:  # ask for what the dead may take, and as much again
+        depth += 8 + int(2 * depth * look.dead / look.known)
+    score, rows = index.search(asked, depth, allow=look.allow, probes=choice.probes)
+    rows = np.asarray(rows, dtype=np.int64)
+    whole = (rows < 0).any(axis=1) | (rows.shape[1] < depth)
+    if look.allow is None and (look.dead or int(rows.max(initial=-1)) >= look.known):
+        alive = look.segment.alive()[: look.known]
+        rows = np.where((rows >= 0) & (rows < look.known) & alive[np.minimum(rows, look.known - 1)], rows, -1)
+        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, look.known - look.dead):
+            # Others crowd this place: name the living.
+            return _offer(msgspec.structs.replace(look, allow=alive.copy()), index, asked, choice)
+    return _Offer(rows, score, score[:, -1], whole)
+
+
+def _deeper(look: _Look, queries: NDArray[Any], choice: Choice) -> Found:
+    """Return candidates from further down, or score every row that may answer when that would be much of the segment."""
+    live = look.known - look.dead if look.allow is None else int(np.count_nonzero(look.allow))
+    depth = choice.depth * DEEPER
+    if depth * EXACT_SHARE < live:
+        return _by_index(msgspec.structs.replace(look, choice=msgspec.structs.replace(choice, depth=depth)), queries)
+    every = np.flatnonzero(look.segment.alive()[: look.known] if look.allow is None else look.allow)
+    return score_all(look.vectors, queries, every, keep=look.question.k * versions(look.segment))
+
+
+def versions(segment: Segment) -> int:
+    """Return how often a point may stand in a segment: one that is being replaced stands twice in a growing segment for a moment."""
+    return 1 if isinstance(segment, Sealed) else 2
+
+
+def _joined(found: Found, better: Found, places: Rows) -> Found:
+    """Return `found` with the candidates of the queries at `places` exchanged."""
+    width = max(found.row.shape[1], better.row.shape[1])
+    score = np.full((len(found.row), width), -np.inf, dtype=np.float32)
+    row = np.full((len(found.row), width), -1, dtype=np.int64)
+    for part, at in ((found, np.arange(len(found.row))), (better, places)):
+        score[at], row[at] = -np.inf, -1
+        score[at, : part.row.shape[1]], row[at, : part.row.shape[1]] = part.score, part.row
+    return Found(score, row)
 
 
 def distinct(rows: Rows) -> Rows:

@@ -60,7 +60,8 @@ def evolve(
     home = assign(sample, old, metric=metric)[:, 0]
     counts = np.bincount(home, weights=weights, minlength=len(old))
     crowded = np.flatnonzero(counts > limits.region_points_max)
-    sparse = np.flatnonzero(counts < limits.region_points_min) if len(old) > 1 else np.empty(0, dtype=np.int64)
+    few = min(limits.region_points_min, limits.region_points_max // 4)  # well apart, or regions would come and go
+    sparse = np.flatnonzero(counts < few) if len(old) > 1 else np.empty(0, dtype=np.int64)
     if len(sparse) == len(old):
         sparse = sparse[sparse != counts.argmax()]
     if not len(crowded) and not len(sparse):

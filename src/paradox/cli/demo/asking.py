@@ -68,7 +68,7 @@ def time_ranges(tour: Tour) -> dict[str, Any]:
         elapsed_s = time.perf_counter() - started
         plan = hits.plan
         skipped, total = (plan.partitions_skipped, plan.partitions_total) if plan is not None else (0, 0)
-        tour.part(f"{first}–{last}", f"{skipped:,} of {total:,} partitions skipped, exactly" if total else "", elapsed_s)
+        tour.part(f"{first}–{last}", f"{skipped:,} of {total:,} sealed partitions skipped, exactly" if total else "", elapsed_s)
         for hit in hits:
             tour.found(hit)
         answers.append(

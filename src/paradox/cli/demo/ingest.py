@@ -55,6 +55,6 @@ def ingest(tour: Tour) -> dict[str, Any]:
     else:
         tour.line((f"{len(paragraphs):,} paragraphs", "bold"), f" of {first}–{last} are here from an earlier run")
     if added and known["segments"]:
-        tour.line(f"searchable at once; sealed {seconds(sealing_s)} later in {known['regions']} regions of latent space, by decade")
+        tour.line(f"searchable at once, and now sealed: by decade, and in {known['regions']} regions of latent space")
     tour.line("the database is the folder ", (short(tour.folder), "cyan"), f", {stored}; delete it whenever you like")
     return {"paragraphs": len(paragraphs), "added": added, "elapsed_s": elapsed_s, "sealed_s": sealing_s, "folder": str(tour.folder)}
