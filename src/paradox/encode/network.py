@@ -43,13 +43,12 @@ class Convolution(NamedTuple):
 
 
 class PieceTables(NamedTuple):
-    """What depends on a piece alone, for the u different pieces `kinds`, ascending; the last row is zero and stands for padding.
+    """What depends on a piece alone, for the u different pieces of a batch; the last row is zero and stands for padding.
 
     embedding: (u + 1, e). projected: ((u + 1) · branches, channels). products: a branch, ((u + 1) · width, channels).
     total, square: (u + 1,), the sum of each embedding and of its squares.
     """
 
-    kinds: Numbers
     embedding: Floats
     projected: Floats
     products: list[Floats]
@@ -116,16 +115,15 @@ class SentenceNetwork:
         """The length of each vector."""
         return int(self._pool.shape[1])
 
-    def encode(self, texts: Sequence[Sequence[int]], common: PieceTables | None = None) -> Matrix:
+    def encode(self, texts: Sequence[Sequence[int]]) -> Matrix:
         """Return (n, d) float32 unit vectors for n texts given as piece numbers, each with at least one.
 
-        common: tables of `tabulate`, to be shared by several calls. Working memory: 15 KB for each different piece and 15 MB.
-        Cost: about 1.3 MFLOP a piece, and 2.1 MFLOP a different piece that is not common.
+        Working memory: 15 KB for each different piece and 15 MB. Cost: about 2.1 MFLOP a different piece and 1.3 MFLOP a piece.
         """
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         flat = np.fromiter(chain.from_iterable(texts), np.int64, int(lengths.sum()))
         kinds, rows = np.unique(flat, return_inverse=True)
-        tables = self.tabulate(kinds) if common is None else self._joined(kinds, common)
+        tables = self._tabulate(kinds)
         passes = list(_passes(lengths, self._gap))
         room = self._room(max((each.places for each in passes), default=0))
         pooled = np.empty((len(texts), self.dimensions), np.float32)
@@ -145,8 +143,8 @@ class SentenceNetwork:
             words=np.empty((places, self._table.shape[1]), np.float32),
         )
 
-    def tabulate(self, kinds: Numbers) -> PieceTables:
-        """Compute everything that depends on a piece alone, for the different pieces `kinds`, ascending. 15 KB and 2.1 MFLOP each."""
+    def _tabulate(self, kinds: Numbers) -> PieceTables:
+        """Compute everything that depends on a piece alone, for the pieces `kinds`."""
         count, channels, branches = len(kinds), self._channels, len(self._convolutions)
         group = kinds % len(self._scale)  # the stored table is quantised in interleaved groups
         embedding = np.zeros((count + 1, self._table.shape[1]), np.float32)
@@ -168,26 +166,7 @@ class SentenceNetwork:
             product[:count, layer.left * channels : (layer.left + 1) * channels] += layer.first_bias
             products.append(product.reshape(-1, channels))
         square = np.einsum("ij,ij->i", embedding, embedding)
-        return PieceTables(kinds, embedding, projected.reshape(-1, channels), products, embedding.sum(axis=1), square)
-
-    def _joined(self, kinds: Numbers, common: PieceTables) -> PieceTables:
-        """Return the tables of `kinds`: what is common is copied, which costs a tenth of computing it, and only the rest computed."""
-        place = np.minimum(np.searchsorted(common.kinds, kinds), len(common.kinds) - 1)
-        known = common.kinds[place] == kinds
-        rest = self.tabulate(kinds[~known])
-        old, new = np.flatnonzero(known), np.append(np.flatnonzero(~known), len(kinds))  # the last row of `rest` is the padding
-
-        def join(from_common: Floats, from_rest: Floats) -> Floats:
-            width = from_rest.size // (len(rest.kinds) + 1)
-            joined = np.empty((len(kinds) + 1, width), np.float32)
-            joined[old] = from_common.reshape(-1, width)[place[known]]
-            joined[new] = from_rest.reshape(-1, width)
-            return joined.reshape(-1, *from_rest.shape[1:])
-
-        products = [join(*pair) for pair in zip(common.products, rest.products, strict=True)]
-        single = (join(getattr(common, name), getattr(rest, name)) for name in ("embedding", "projected", "total", "square"))
-        embedding, projected, total, square = single
-        return PieceTables(kinds, embedding, projected, products, total, square)
+        return PieceTables(embedding, projected.reshape(-1, channels), products, embedding.sum(axis=1), square)
 
     def _pooled(self, layout: Layout, tables: PieceTables, room: Room) -> Floats:
         """Return (t, d): the texts of one layout, normalised a place, summed over places and projected."""

@@ -105,6 +105,8 @@ def check_batch(spec: CollectionSpec, rows: int, vectors: dict[str, NDArray[Any]
 
 def check_payloads(payloads: list[bytes], limits: Limits) -> None:
     """Raise PayloadTooLarge when an encoded payload exceeds the limit."""
+    if max(map(len, payloads), default=0) <= limits.payload_bytes_max:
+        return
     for number, payload in enumerate(payloads):
         if len(payload) > limits.payload_bytes_max:
             raise PayloadTooLarge(

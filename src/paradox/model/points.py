@@ -98,7 +98,19 @@ def keys_of(ids: Iterable[Id]) -> list[Key]:
     """Return the stored form of many ids; an integer or text array is taken whole. Raises IdInvalid like `key_of`."""
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and (ids.dtype.kind == "i" or not len(ids) or ids.max() <= INT_ID_MAX):
         return ids.tolist()
-    return [key_of(id) for id in ids]
+    given: list[Any] = list(ids)
+    return given if _are_plain_texts(given) else [key_of(id) for id in given]
+
+
+def _are_plain_texts(keys: list[Any]) -> bool:
+    """Tell whether all are strings that can be ids as they are, by a few native passes: most batches are."""
+    if set(map(type, keys)) != {str} or not 0 < min(map(len, keys)) <= max(map(len, keys)) <= ID_BYTES_MAX:
+        return False
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def id_of(key: Key) -> Id:

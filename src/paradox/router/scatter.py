@@ -29,10 +29,13 @@ from paradox.router.trace import Trace
 from paradox.shard.build import Segment
 from paradox.shard.engine import Held, ShardEngine, take
 from paradox.shard.geometry import unit
+from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, matching
 from paradox.space.regions import assign, centres, rank
 
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
+NO_HASHES = np.empty(0, dtype=np.uint64)
+"""Growing segments find keys without hashes."""
 TEXT_DEPTH = 4
 TEXT_DEPTH_MIN = 50
 
@@ -76,7 +79,8 @@ class Scatter:
 
     def find_live(self, keys: Sequence[Key]) -> list[Held]:
         """Return the live rows of the keys on every shard."""
-        hashes = hash_keys(keys)
+        sealed = any(isinstance(segment, Sealed) for shard in self.shards for segment in shard.segments)
+        hashes = hash_keys(keys) if sealed else NO_HASHES
         return [held for shard in self.shards for held in shard.find_live(keys, hashes)]
 
     def _kill(self, victims: list[Held], position: int) -> None:
@@ -231,7 +235,7 @@ class Scatter:
     def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
         visits, scores, rows = [], [], []
         depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
-        for shard, segment in [(shard.number, segment) for shard in self.shards for segment in shard.segments if segment.rows]:
+        for shard, segment in [(held.number, segment) for held in self.shards for segment in held.segments if segment.rows]:
             index = segment.text()
             if index is None:
                 continue
