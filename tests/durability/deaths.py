@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+
 from durability.lives import NAME, Deed, Shape, World, after, expect_agreement, settled_with, world_in
 from durability.nursery import Order
 
@@ -130,6 +131,7 @@ def scars(folder: Path) -> list[str]:
     found = ["building"] if any((home / "tmp").glob("*/*")) else []
     found += ["dropping"] if any(folder.glob("dropped-*")) else []
     found += ["storing"] if any(folder.rglob(".unfinished-*")) else []
+    found += ["probing"] if any(home.rglob("*.probe*")) else []
     manifests = sorted((home / "manifests").glob("*")) if (home / "manifests").is_dir() else []
     return found + (["collecting"] if len(manifests) > 2 else [])
 

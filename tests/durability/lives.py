@@ -38,7 +38,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     probes: bool = False
     batch_max: int = 60
     idle_after_s: float = 0.002
-    limits: Limits = Limits(growing_points_max=150, region_points_max=60, segment_points_max=4000, log_file_bytes_max=20_000)
+    limits: Limits = Limits(
+        growing_points_max=150, region_points_max=60, region_points_min=12, segment_points_max=4000, log_file_bytes_max=20_000
+    )
 
     @property
     def vectors(self) -> dict[str, int]:
@@ -110,12 +112,16 @@ def change_of(tag: int) -> dict[str, Any]:
     return {"changed": tag, "words": None} if tag % 4 == 0 else {"changed": tag, "kind": tag % KINDS}
 
 
-def next_deed(dice: random.Random, there: Sequence[int | str], shape: Shape, *, share: int = 0, alone: bool = True, origin: str = "") -> Deed:
+def next_deed(
+    dice: random.Random, there: Sequence[int | str], shape: Shape, *, share: int = 0, alone: bool = True, origin: str = ""
+) -> Deed:
     """Return what a writer does next. share: which of the ids are this thread's. alone: nobody else writes."""
     verb = dice.choices(["add", "one", "update", "delete", "where", "aside"], [8, 6, 4, 3, 1 if alone else 0, 0.5 if alone else 0])[0]
     tag = dice.randrange(1 << 32)
     if verb in ("update", "delete") and there:
-        return Deed("update" if verb == "update" else "delete", dice.sample(there, min(len(there), dice.choice((1, 1, 5, 20)))), tag, origin)
+        return Deed(
+            "update" if verb == "update" else "delete", dice.sample(there, min(len(there), dice.choice((1, 1, 5, 20)))), tag, origin
+        )
     if verb == "where" and there:
         return Deed("delete_where", [], dice.randrange(KINDS), origin)
     if verb == "aside":

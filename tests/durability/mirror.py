@@ -13,14 +13,13 @@ from typing import Any
 from unittest.mock import patch
 
 from disks import Inode, Loss, SimulatedDisk
-from worlds import TestEnv
-
 from paradox.node.embedded import EmbeddedDatabase
 from paradox.node.held import HeldCollection
 from paradox.node.upkeep import Upkeep
 from paradox.objects.disk import RealDisk
 from paradox.ports.disk import AppendFile, FileState, ReadFile
 from paradox.ports.log import Buffer
+from worlds import TestEnv
 
 
 class MirroredDisk:
@@ -149,7 +148,8 @@ class StillWorker:
 
     def work(self) -> bool:
         """Do one step in each collection, and tell whether there was something to do."""
-        return any([self._upkeeps[name].step(idle=True) for name in sorted(self._upkeeps)])
+        worked = [self._upkeeps[name].step(idle=True) for name in sorted(self._upkeeps)]
+        return any(worked)
 
     def settled(self) -> bool:
         return True
@@ -160,7 +160,9 @@ class StillWorker:
 
 def still_database(root: Path, *, disk: Any = None, env: TestEnv | None = None, **options: Any) -> EmbeddedDatabase:
     """Open a database without background work; `.worker.work()` does a step of it."""
-    with patch("paradox.node.embedded.Worker", StillWorker):
-        with patch("paradox.node.embedded.RealDisk", (lambda: disk) if disk is not None else RealDisk):
-            with patch("paradox.node.embedded.RealEnv", lambda: env or TestEnv()):
-                return EmbeddedDatabase(root, **{"read_only": False, "origin": ""} | options)
+    with (
+        patch("paradox.node.embedded.Worker", StillWorker),
+        patch("paradox.node.embedded.RealDisk", (lambda: disk) if disk is not None else RealDisk),
+        patch("paradox.node.embedded.RealEnv", lambda: env or TestEnv()),
+    ):
+        return EmbeddedDatabase(root, **{"read_only": False, "origin": ""} | options)

@@ -14,8 +14,8 @@ import traceback
 from pathlib import Path
 
 import msgspec
-from durability.lives import DEEDS_MAX, Deed, Shape, next_deed, number_of, perform
 
+from durability.lives import DEEDS_MAX, Shape, next_deed, number_of, perform
 from paradox.client.sync import Collection, Database
 
 
@@ -36,9 +36,10 @@ def live(order: Order) -> None:
     """Write until killed, or until DEEDS_MAX deeds are done."""
     shape = order.shape
     if shape.probes:
+        import paradox.node.upkeep
         import paradox.shard.probing
 
-        paradox.shard.probing.PROBE_POINTS_MIN = 300
+        paradox.shard.probing.PROBE_POINTS_MIN = paradox.node.upkeep.MEASURED_POINTS_MIN = 150
     say(f"born {os.getpid()}")
     database = shape.open(Path(order.folder), origin=order.origin)
     collection = shape.collection(database)

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from disks import LOSSES, Loss
 from durability.lives import NAME, Deed, Shape, World, after, expect_agreement, next_deed, perform, settled_with, world_in
 from durability.mirror import MirroredDisk, StillWorker, still_database
-from worlds import TestEnv
-
 from paradox.client.sync import Database
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.schema import Limits
+from worlds import TestEnv
 
 DEEDS = 200
-SMALL = Limits(growing_points_max=120, region_points_max=60, segment_points_max=2000, log_file_bytes_max=6_000)
+SMALL = Limits(growing_points_max=120, region_points_max=60, region_points_min=12, segment_points_max=2000, log_file_bytes_max=6_000)
 SHAPES = {
     "plain": Shape(limits=SMALL, batch_max=20),
     "copies": Shape(limits=SMALL, batch_max=20, shards=3, copies=2),
@@ -129,11 +129,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in SHAPES if name != "plain")])
 def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(home: Path, name: str) -> None:
     life = Life(home, SHAPES[name], 1, losses=("everything",))
     life.live(DEEDS)
     assert life.operations > 800, life.operations
     assert life.wrecks > 500, life.wrecks
     happened = Counter(type(event) for event in life.env.events)
-    assert min(happened[SegmentSealed], happened[SegmentsMerged], happened[MapChanged]) > 3, happened
+    assert min(happened[SegmentSealed], happened[SegmentsMerged], happened[MapChanged]) >= 3, happened

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from engine.oracle import scores
 from numpy.typing import NDArray
 
+from engine.oracle import scores
 from paradox.model.schema import Metric
 
 CLUSTERS = 80

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine.oracle import EPOCH, Condition, Known, Memory, every, expect_answer, expect_point, uuid_of
-from engine.small import opened, settle, small_samples
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import seed as from_seed
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from numpy.typing import NDArray
 
+from engine.oracle import EPOCH, Condition, Known, Memory, every, expect_answer, expect_point, uuid_of
+from engine.small import opened, settle, small_samples
 from paradox.errors import FilterField, PointMissing, QueryInvalid
 from paradox.model.points import Id
 from paradox.planner.choose import Costs
@@ -281,7 +281,9 @@ class History(RuleBasedStateMachine):
                 with pytest.raises(QueryInvalid):
                     self.collection.search(like=id, using=using)
             else:
-                expect_answer(self.collection.search(like=id, k=5, using=using, exact=True), self.memory.ranking(vector, using), 5, exact=True)
+                expect_answer(
+                    self.collection.search(like=id, k=5, using=using, exact=True), self.memory.ranking(vector, using), 5, exact=True
+                )
 
     @precondition(lambda self: self.memory.points)
     @rule()

@@ -18,8 +18,8 @@ import msgspec
 import xxhash
 
 from paradox.errors import CollectionMissing, EncoderMismatch, FormatTooNew, SpecConflict, SpecInvalid, StoreUnreadable
-from paradox.ports.disk import Disk, write_failure
 from paradox.model.schema import MAIN_VECTOR, CollectionSpec, VectorSpec, check_name, check_spec
+from paradox.ports.disk import Disk, write_failure
 from paradox.ports.encode import Encoder
 from paradox.ports.objects import ObjectStore
 

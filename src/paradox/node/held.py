@@ -26,9 +26,10 @@ from paradox.ports.log import Log
 from paradox.ports.objects import ObjectStore
 from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
+from paradox.shard.container import Files
 from paradox.shard.growing import Growing
 from paradox.shard.manifest import Manifest, decode_manifest, map_from_plain
-from paradox.shard.sealed import Files, Sealed
+from paradox.shard.sealed import Sealed
 from paradox.space.regions import single_region
 from paradox.wire.codec import decode
 

@@ -204,6 +204,7 @@ class Upkeep:
                 continue
             truth = sample_truth(column, seed=segment.rows)
             column.scan_curve = measure_scan(column, column.scan, truth)
+            column.choices.clear()  # they were made without it
             if wants_probe:
                 self._add_probe(segment, vector, truth)
             changed = True

@@ -77,7 +77,7 @@ def _check_merged(places: list[tuple[Segment, int]], changes: list[bytes], limit
         old = segment.payload(row)
         if len(old) + len(change) > limits.payload_bytes_max and len(merged_payload(old, change)) > limits.payload_bytes_max:
             raise PayloadTooLarge(
-                f"the payload of point {number} would have more than {limits.payload_bytes_max:,} bytes with what it has; nothing was updated",
+                f"the payload of point {number} would exceed {limits.payload_bytes_max:,} bytes with what it has; nothing was updated",
                 hint="remove fields that are no longer needed by setting them to None",
             )
 

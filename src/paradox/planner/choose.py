@@ -20,6 +20,9 @@ SCAN_DEFAULT = (
     Reading(probes=0, depth=4.0, recall=0.996),
     Reading(probes=0, depth=8.0, recall=0.999),
 )
+STAGED_ROWS_MIN = 32_768
+SCAN_STAGED = tuple(Reading(probes=0, depth=4 * reading.depth, recall=reading.recall) for reading in SCAN_DEFAULT)
+"""Larger indexes are scanned in stages by kernels that can, on one bit first, which loses more before anything is rescored."""
 DEPTH_MIN = 16
 NEIGHBOURS = 10  # that recall was measured for: for fewer the same candidates are needed
 CODED_DIMENSIONS_MIN = 32
@@ -72,7 +75,7 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
     row_us = costs.scan_row_us if terrain.allowed is None else costs.masked_row_us
     scan = _by_curve(
         "scan",
-        SCAN_DEFAULT if terrain.scan_curve is None else terrain.scan_curve.readings,
+        _unmeasured(terrain.rows) if terrain.scan_curve is None else terrain.scan_curve.readings,
         k=k,
         recall=recall,
         base_us=costs.call_us + terrain.rows * row_us * size,
@@ -99,6 +102,10 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
 def cautious(recall: float) -> float:
     """Return the recall a curve must show for `recall` to be promised."""
     return min(recall + CAUTION * (1 - recall), 0.998)
+
+
+def _unmeasured(rows: int) -> tuple[Reading, ...]:
+    return SCAN_DEFAULT if rows < STAGED_ROWS_MIN else SCAN_STAGED
 
 
 def _by_curve(

@@ -76,8 +76,9 @@ def build_segment(
         writer = ContainerWriter(file)
         for name in spec.vectors:
             _write_vectors(writer, name, sources, layout)
-            if isinstance(forms[name].centre, np.ndarray):
-                writer.add(f"centre.{name}", forms[name].centre)
+            centre = forms[name].centre
+            if isinstance(centre, np.ndarray):
+                writer.add(f"centre.{name}", centre)
         _write_bytes(writer, "payload", payloads)
         _write_bytes(writer, "key", [msgspec.msgpack.encode(key) for key in keys])
         hashes = hash_keys(keys)

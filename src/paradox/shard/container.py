@@ -2,7 +2,8 @@ r"""The container: one write-once file of named arrays, each under its own check
 
     magic "PDXSEG1\n" | sections, each at a multiple of 64 bytes | footer (MessagePack) | footer length u64 | footer XXH3 u64 | magic
 
-The footer says the format version, free-form facts, and for each section its offset, length, dtype, shape and XXH3 (64 bits). See docs/formats.md.
+The footer says the format version, free-form facts, and for each section its offset, length, dtype, shape and XXH3 (64 bits).
+See docs/formats.md.
 """
 
 from __future__ import annotations

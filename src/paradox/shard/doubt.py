@@ -31,7 +31,7 @@ def product_of(score: NDArray[np.float32], asked: NDArray[Any], metric: Metric) 
     if metric != "euclidean":
         return score
     squares = np.einsum("qd,qd->q", asked[:, :-1], asked[:, :-1])
-    return (squares[:, None] - score * score) / 2  # type: ignore[no-any-return]
+    return (squares[:, None] - score * score) / 2
 
 
 def missed(approximate: NDArray[np.float32], exact: NDArray[np.float32], edge: NDArray[np.float32], k: int) -> NDArray[np.float32]:
@@ -47,4 +47,4 @@ def missed(approximate: NDArray[np.float32], exact: NDArray[np.float32], edge: N
     noise = np.sqrt((error * error).sum(axis=1) / np.maximum(valid.sum(axis=1), 1))
     best = np.partition(exact, exact.shape[1] - k, axis=1)[:, -k:]
     apart = np.clip((edge[:, None] - best) / np.maximum(noise, NOISE_MIN)[:, None], -50, 50)
-    return (1 / (1 + np.exp(-LOGISTIC * apart))).mean(axis=1)  # type: ignore[no-any-return]
+    return (1 / (1 + np.exp(-LOGISTIC * apart))).mean(axis=1)

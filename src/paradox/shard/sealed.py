@@ -21,9 +21,9 @@ from paradox.planner.choose import Choice
 from paradox.ports.index import Index
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextIndex
-from paradox.shard.geometry import Form
 from paradox.shard.columns import Columns, OwnColumns
 from paradox.shard.container import Container, Files, checksum
+from paradox.shard.geometry import Form
 
 POINTS_FILE = "points"
 TEXT_FOLDER = "text"

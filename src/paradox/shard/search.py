@@ -55,7 +55,8 @@ def matching(segment: Segment, question: Question) -> Mask | None:
         if known is None:
             known = _evaluate(segment, question)
             if len(segment.filters) >= FILTERS_KEPT_MAX:
-                segment.filters.pop(list(segment.filters)[0], None)  # a list at once: other threads change it meanwhile
+                oldest, *_ = list(segment.filters)  # a list at once: other threads change it meanwhile
+                segment.filters.pop(oldest, None)
             segment.filters[key] = known
         return known
     return _evaluate(segment, question)
@@ -162,28 +163,40 @@ class _Look(msgspec.Struct, frozen=True):
 
 
 class _Offer(msgspec.Struct, frozen=True):
-    """What an index offers: (q, c) rows and its own scores, its score of the last row of each query, and whether that was all it has."""
+    """What an index offers: (q, c) rows and its own scores; for each query its score of the last row, whether that was all it has, and
+    whether the dead or what is still being added took the places of rows that may answer.
+    """
 
     rows: Rows
     score: NDArray[np.float32]
     edge: NDArray[np.float32]
     whole: Mask
+    crowded: Mask
 
 
 def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
-    """Return an index's candidates with exact scores. A scan is asked again, deeper, for the queries whose candidates leave doubt."""
+    """Return an index's candidates with exact scores.
+
+    It is asked again for queries where the dead crowd out the living, or doubt is left.
+    """
     vectors, choice, metric = look.vectors, look.choice, look.vectors.spec.metric
     index = vectors.probe if choice.way == "probe" else vectors.scan
     if index is None:
         index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
     asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
     offer = _offer(look, index, asked, choice)
-    if choice.way == "probe" or metric == "hamming":
-        return rescore(vectors, queries, distinct(offer.rows))
-    found = rescore(vectors, queries, offer.rows)
-    share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
-    doubtful = np.flatnonzero((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
-    return found if not len(doubtful) else _joined(found, _deeper(look, queries[doubtful], choice), doubtful)
+    found, doubtful = rescore(vectors, queries, offer.rows), offer.crowded
+    if metric != "hamming":
+        share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
+        doubtful = doubtful | ((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
+    again = np.flatnonzero(doubtful)
+    if not len(again):
+        return found
+    if offer.crowded.any():  # name the living; regions near by may be empty, so look everywhere
+        living = look.segment.alive()[: look.known].copy()
+        look = msgspec.structs.replace(look, allow=living, choice=msgspec.structs.replace(choice, way="scan", probes=0))
+        return _joined(found, _by_index(look, queries[again]), again)
+    return _joined(found, _deeper(look, queries[again], choice), again)
 
 
 def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _Offer:
@@ -193,14 +206,15 @@ def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _O
         depth += 8 + int(2 * depth * look.dead / look.known)
     score, rows = index.search(asked, depth, allow=look.allow, probes=choice.probes)
     rows = np.asarray(rows, dtype=np.int64)
-    whole = (rows < 0).any(axis=1) | (rows.shape[1] < depth)
+    whole, edge = (rows < 0).any(axis=1) | (rows.shape[1] < depth), score[:, -1]
+    if choice.way == "probe":
+        rows, score = distinct(rows, score)
+    crowded = np.zeros(len(rows), dtype=np.bool_)
     if look.allow is None and (look.dead or int(rows.max(initial=-1)) >= look.known):
         alive = look.segment.alive()[: look.known]
         rows = np.where((rows >= 0) & (rows < look.known) & alive[np.minimum(rows, look.known - 1)], rows, -1)
-        if int((rows >= 0).sum(axis=1).min(initial=depth)) < min(choice.depth, look.known - look.dead):
-            # Others crowd this place: name the living.
-            return _offer(msgspec.structs.replace(look, allow=alive.copy()), index, asked, choice)
-    return _Offer(rows, score, score[:, -1], whole)
+        crowded = (rows >= 0).sum(axis=1) < min(choice.depth, look.known - look.dead)
+    return _Offer(rows, score, edge, whole, crowded)
 
 
 def _deeper(look: _Look, queries: NDArray[Any], choice: Choice) -> Found:
@@ -229,13 +243,14 @@ def _joined(found: Found, better: Found, places: Rows) -> Found:
     return Found(score, row)
 
 
-def distinct(rows: Rows) -> Rows:
-    """Return (q, c) candidates in row order with repeats blanked to -1."""
-    rows = np.sort(rows, axis=1)
+def distinct(rows: Rows, score: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
+    """Return (q, c) candidates in row order with repeats blanked to -1, and the score of each."""
+    order = np.argsort(rows, axis=1)
+    rows = np.take_along_axis(rows, order, axis=1)
     repeated = rows[:, 1:] == rows[:, :-1]
     if repeated.any():
         rows[:, 1:][repeated] = -1
-    return rows
+    return rows, np.take_along_axis(score, order, axis=1)
 
 
 def rescore(vectors: GrowingVectors | SealedVectors, queries: NDArray[Any], rows: Rows) -> Found:
