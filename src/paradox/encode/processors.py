@@ -15,7 +15,7 @@ WORKERS_MAX = 4
 class SingleThreadedProducts:
     """A context in which matrix products use the calling thread only, so that workers can run side by side.
 
-    NumPy's BLAS starts its own threads for each product; on a busy machine they wait for each other (measured: 5 times slower), and
+    NumPy's BLAS starts its own threads for each product; on a busy machine they wait for each other (measured: up to 6 times slower), and
     several callers share one pool. The setting belongs to the whole process, so it is made by the first who enters and undone by the
     last who leaves. Without the package `threadpoolctl` nothing is set, and `workers` is 1. Thread-safe.
     """

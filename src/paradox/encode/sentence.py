@@ -54,7 +54,8 @@ class WordPieces:
     """Texts to piece numbers, the package's own, with the pieces of frequent words kept.
 
     No piece of this vocabulary spans a blank and no normalisation rule begins with one, so a text's pieces are its words' pieces, in
-    order (held by a property test). Measured: 25 times as fast as the package on English. Thread-safe.
+    order (held by a property test). Measured on 24,575 English paragraphs: 2.6 s, and 0.9 s
+    once the words are known, where the package takes 35. Thread-safe.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

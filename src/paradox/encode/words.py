@@ -1,4 +1,4 @@
-"""The encoder "words": static word vectors of `wordllama`, averaged over the text. About ten times as fast as "text", English.
+"""The encoder "words": static word vectors of `wordllama`, averaged over the text. Several times as fast as "text", English.
 
 It knows which words stand in a text, not what they do there. 256 dimensions, 16 MB of weights inside the package.
 """

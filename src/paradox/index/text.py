@@ -43,7 +43,7 @@ FOLDER_HEAP_BYTES = 100_000_000
 ALLOWED_ROWS_LISTED_MAX = 1_024
 """Up to so many allowed rows can be named to tantivy (3 to 14 ms)."""
 FETCHED_FIRST_MAX = 4_096
-"""So many rows are fetched and filtered in 1 ms; only then are allowed rows named."""
+"""So many rows are fetched and filtered in about 2 ms; only when they do not do are allowed rows named."""
 FETCH_GROWTH = 4
 _ROW = "row"
 
@@ -132,7 +132,11 @@ class TantivyText:
         allow: Mask | None = None,
         statistics: TextStatistics | None = None,
     ) -> tuple[NDArray[np.float32], Rows]:
-        """See `TextIndex.search`. Cost: 0.1 to 3 ms over 300k short texts; few allowed rows among many matches up to 50 ms."""
+        """See `TextIndex.search`.
+
+        Measured over 300k short texts: 0.1 to 3 ms; under a mask 1 to 40 ms, and up to 200 ms, on a busy machine, when 1,000 are wanted
+        of 3,000 scattered allowed rows.
+        """
         words = self._words(query, fields)
         if depth <= 0 or not words or (allow is not None and not allow.any()):
             return _none()

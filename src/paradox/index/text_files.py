@@ -65,7 +65,7 @@ def note(folder: Path, *, analysis: str, fields: tuple[str, ...], rows: int) -> 
 def check(folder: Path, *, analysis: str, fields: tuple[str, ...]) -> FolderNote:
     """Return a folder's note after comparing every file with it. Raises OSError, or ValueError: then build the index anew.
 
-    Cost: the files are read once, about 10 GB/s when they are in memory already.
+    Cost: the files are read once; 7 MB, which 300k short texts make, took 2 ms.
     """
     try:
         noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=FolderNote)

@@ -79,33 +79,35 @@ class HeldCollection:
         self.frozen_changed: Callable[[], None] = lambda: None
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
         self._following = RLock()
-        self._open()
-        self.refresh()
         self.committer = Committer(log, self.apply, self._draft_write)
+        self.engine = self._open()
+        self.refresh()
 
     # -- opening
 
-    def _open(self) -> None:
-        """Load the newest whole snapshot. A reader does so again when what it found damaged was replaced meanwhile."""
-        for _ in range(OVERTAKEN_MAX):
-            self._load_snapshot()
+    def _open(self) -> Scatter:
+        """Return an engine with the newest whole snapshot. A reader loads it again when what it found damaged was replaced meanwhile."""
+        for again in reversed(range(OVERTAKEN_MAX)):
+            engine = self._load_snapshot()
             newest = self.store.list(MANIFESTS)[-1:]
-            if not (self.read_only and self.quarantined and newest != self._newest):
-                return
+            if not again or not (self.read_only and self.quarantined and newest != self._newest):
+                break
+        return engine
 
-    def _load_snapshot(self) -> None:
+    def _load_snapshot(self) -> Scatter:
         self.quarantined.clear()
         self.frozen.clear()
         self.manifest = self._newest_manifest()
         main = self.spec.vectors[self.spec.main]
         width = main.dimensions // 8 if main.metric == "hamming" else main.dimensions
         regions = map_from_plain(self.manifest.map) if self.manifest else single_region(width)
-        self.engine = Scatter(self.spec, regions, self.kernels, Costs())
+        engine = Scatter(self.spec, regions, self.kernels, Costs())
         if self.manifest is not None:
             self.stamp = self.manifest.stamp
-            self.engine.routing = self.manifest.routing or self.engine.routing
-            self.engine.applied = self.manifest.position
-            self._load_segments(self.manifest)
+            engine.routing = self.manifest.routing or engine.routing
+            engine.applied = self.manifest.position
+            self._load_segments(self.manifest, engine)
+        return engine
 
     def _newest_manifest(self) -> Manifest | None:
         names = self.store.list(MANIFESTS)
@@ -119,7 +121,7 @@ class HeldCollection:
                 self.quarantined[name] = error.message
         return None
 
-    def _load_segments(self, manifest: Manifest) -> None:
+    def _load_segments(self, manifest: Manifest, engine: Scatter) -> None:
         self.quarantined.update(manifest.quarantined)
         for entry in manifest.segments:
             try:
@@ -132,7 +134,7 @@ class HeldCollection:
                 column.scan_curve = entry.scan_curves.get(vector)
                 column.probe_curve = entry.probe_curves.get(vector)
                 column.has_probe = column.has_probe and column.probe_curve is not None
-            self.engine.shards[entry.shard].exchange([], segment)
+            engine.shards[entry.shard].exchange([], segment)
 
     def open_segment(self, name: str, files: Files) -> Sealed:
         """Open a sealed segment of the store; files: what its manifest says of its indexes. Raises SegmentCorrupt, FormatTooNew."""
@@ -149,18 +151,19 @@ class HeldCollection:
     def refresh(self) -> None:
         """Apply what the log holds beyond what was applied. A reader calls this before it answers. Thread-safe.
 
-        Raises LogCorrupt when the log cannot bring the snapshot up to date.
+        An engine that begins at a newer snapshot takes the place of the old one once it is up to date: other threads never see less than
+        before. Raises LogCorrupt when the log cannot bring the snapshot up to date.
         """
-        with self._following:
+        with self._following, self.committer.turn:
             for again in reversed(range(OVERTAKEN_MAX)):
-                if self.read_only and self._overtaken():
-                    self._open()
+                engine = self._open() if self.read_only and self._overtaken() else self.engine
                 try:
-                    for position, body in self.log.read(self.engine.applied):
-                        self.apply(position, decode(body))
+                    for position, body in self.log.read(engine.applied):
+                        self._apply_to(engine, position, decode(body))
+                    self.engine = engine
                     return
                 except LogCorrupt:
-                    if not again or not self.read_only or self.engine.applied + 1 >= self.log.first:
+                    if not again or not self.read_only or engine.applied + 1 >= self.log.first:
                         raise  # else the writer trimmed the log meanwhile: it wrote a snapshot before
 
     def _overtaken(self) -> bool:
@@ -176,13 +179,16 @@ class HeldCollection:
 
     def apply(self, position: int, entry: Entry) -> None:
         """Apply one entry to the engine; freeze the growing segments when they are full."""
+        self._apply_to(self.engine, position, entry)
+
+    def _apply_to(self, engine: Scatter, position: int, entry: Entry) -> None:
         match entry:
             case Write(points=points):
                 if len(points):
                     self.stamp = max(self.stamp, int(points.stamp.max()))
             case Patch(stamp=stamp) | Remove(stamp=stamp):
                 self.stamp = max(self.stamp, stamp)
-        self.engine.apply(position, entry)
+        engine.apply(position, entry)
         if not self.read_only and self.is_full():
             self.freeze()
 

@@ -186,4 +186,9 @@ def _verify_file(path: Path, expected: tuple[int, int]) -> int:
 
 def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for root, _, names in os.walk(folder):  # which passes over folders that go meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(root, name)).st_size
+    return total

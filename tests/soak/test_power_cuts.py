@@ -1,0 +1,19 @@
+"""Power cuts after every operation of other lives, with every kind of loss at each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from disks import LOSSES
+from durability.power import SHAPES, Life
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_power_cuts_in_other_lives_lose_nothing_acknowledged(tmp_path: Path, name: str, seed: int) -> None:
+    life = Life(tmp_path, SHAPES[name], seed, losses=LOSSES, keep_every=50)
+    life.live(200)
+    for number, wreck in enumerate(life.kept):
+        Life(tmp_path, SHAPES[name], number, losses=LOSSES, begin=wreck).live(3)
