@@ -160,3 +160,10 @@ def remember(name: str, seed: str) -> None:
         if line not in SEEDS.read_text(encoding="utf-8"):
             with SEEDS.open("a", encoding="utf-8") as file:
                 file.write(line)
+
+
+def program(source: str, *arguments: str) -> str:
+    """Run Python source in a process of its own, and return what it printed."""
+    finished = subprocess.run([sys.executable, "-c", source, *arguments], env=environment(), capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout

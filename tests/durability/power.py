@@ -9,10 +9,9 @@ from pathlib import Path
 from disks import LOSSES, Loss
 from durability.lives import NAME, Deed, Shape, World, after, expect_agreement, next_deed, perform, settled_with, world_in
 from durability.mirror import HastyDisk, MirroredDisk, StillWorker, still_database
-from worlds import TestEnv
-
 from paradox.client.sync import Database
 from paradox.model.schema import Limits
+from worlds import TestEnv
 
 SMALL = Limits(growing_points_max=120, region_points_max=60, region_points_min=12, segment_points_max=2000, log_file_bytes_max=6_000)
 SHAPES = {
@@ -40,7 +39,9 @@ class Life:
     keep_every: of so many wrecks one is kept in `kept`.
     """
 
-    def __init__(self, home: Path, shape: Shape, seed: int, *, losses: tuple[Loss, ...], begin: Wreck | None = None, keep_every: int = 0) -> None:
+    def __init__(
+        self, home: Path, shape: Shape, seed: int, *, losses: tuple[Loss, ...], begin: Wreck | None = None, keep_every: int = 0
+    ) -> None:
         self.shape = shape
         self.dice = random.Random(seed)
         self.losses = losses

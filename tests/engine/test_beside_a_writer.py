@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from engine.clusters import Clusters
 from engine.oracle import order
 from engine.small import SMALL, opened, settle, small_samples
-from numpy.typing import NDArray
-
 from paradox.client.hits import Hit
 from paradox.client.sync import Collection
 from paradox.errors import PointMissing
@@ -59,7 +59,15 @@ class Reader:
         self.asked = 0
         self._points, self._matrix, self._stop = points, matrix, stop
         self._dice = np.random.default_rng(number)
-        self._ways: list[Callable[[int], None]] = [self.search, self.search, self.search_many, self.filtered, self.get, self.scroll, self.count]
+        self._ways: list[Callable[[int], None]] = [
+            self.search,
+            self.search,
+            self.search_many,
+            self.filtered,
+            self.get,
+            self.scroll,
+            self.count,
+        ]
         self.thread = Thread(target=self._run, name=f"reader-{number}")
         self.thread.start()
 
@@ -262,7 +270,9 @@ def test_a_point_on_its_way_to_another_shard_is_never_missed(tmp_path: Path, mon
             moved.append(shard.number)
             held = embedded.opened("points").held
             turn = (engine.regions.shard_of + 1) % 4
-            held.commit_map(type(turned)(**{name: getattr(turned, name) for name in turned.__struct_fields__} | {"shard_of": turn.astype(np.int32)}))
+            held.commit_map(
+                type(turned)(**{name: getattr(turned, name) for name in turned.__struct_fields__} | {"shard_of": turn.astype(np.int32)})
+            )
         return found
 
     monkeypatch.setattr(ShardEngine, "search", move_after_the_first_visit)
@@ -307,5 +317,3 @@ def test_origins_stay_with_their_points_when_several_are_changed_at_once(tmp_pat
     assert [hit.origin for hit in points.get(["north", "south"])] == ["north", "south"]
     assert {hit.id for hit in points.scroll("origin = 'north'")} == {"north"}
     db.close()
-
-

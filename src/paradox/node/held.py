@@ -35,6 +35,7 @@ from paradox.wire.codec import decode
 
 MANIFESTS = "manifests/"
 SEGMENTS = "segments/"
+LOG = "log"
 OVERTAKEN_MAX = 20
 """How often a reader starts again because the writer replaced what it was about to read."""
 
@@ -152,7 +153,7 @@ class HeldCollection:
         """Apply what the log holds beyond what was applied. A reader calls this before it answers. Thread-safe.
 
         An engine that begins at a newer snapshot takes the place of the old one once it is up to date: other threads never see less than
-        before. Raises LogCorrupt when the log cannot bring the snapshot up to date.
+        before. Raises LogCorrupt when the log cannot bring the snapshot up to date; a reader serves what comes before the damage, if it can.
         """
         with self._following, self.committer.turn:
             for again in reversed(range(OVERTAKEN_MAX)):
@@ -160,11 +161,25 @@ class HeldCollection:
                 try:
                     for position, body in self.log.read(engine.applied):
                         self._apply_to(engine, position, decode(body))
+                    self._check_reaches(engine.applied)
+                    self.quarantined.pop(LOG, None)
                     self.engine = engine
                     return
-                except LogCorrupt:
-                    if not again or not self.read_only or engine.applied + 1 >= self.log.first:
-                        raise  # else the writer trimmed the log meanwhile: it wrote a snapshot before
+                except LogCorrupt as error:
+                    trimmed = engine.applied + 1 < self.log.first  # by the writer, meanwhile: it wrote a snapshot before
+                    if not self.read_only or (trimmed and not again):
+                        raise
+                    if not trimmed:
+                        self.quarantined[LOG] = error.message
+                        self.engine = engine
+                        return
+
+    def _check_reaches(self, position: int) -> None:
+        if self.log.last < position:
+            raise LogCorrupt(
+                f"the log ends at entry {self.log.last}, but a snapshot of entry {position} was made: its last files are missing or cut off",
+                hint="restore the log's files from a copy, or open with read_only=True and export what the snapshot holds",
+            )
 
     def _overtaken(self) -> bool:
         """Tell whether a reader should start again from a newer snapshot: the log it needs is gone, or its memory has grown."""

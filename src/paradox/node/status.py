@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
-from paradox.node.held import MANIFESTS, SEGMENTS, HeldCollection
+from paradox.node.held import LOG, MANIFESTS, SEGMENTS, HeldCollection
 from paradox.shard.container import checksum
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
@@ -115,7 +115,9 @@ def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) 
 def set_aside(held: HeldCollection) -> dict[str, str]:
     """Return the damaged segments that the newest manifest names no longer, with what is wrong with each."""
     named = {entry.name for entry in held.manifest.segments} if held.manifest else set()
-    return {name: reason for name, reason in held.quarantined.items() if name not in named and not name.startswith(MANIFESTS)}
+    return {
+        name: reason for name, reason in held.quarantined.items() if name not in named and name != LOG and not name.startswith(MANIFESTS)
+    }
 
 
 def _checks(held: HeldCollection) -> list[tuple[str, Any]]:

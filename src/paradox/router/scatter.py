@@ -23,6 +23,7 @@ from paradox.model.topology import RegionMap, shard_name
 from paradox.planner.choose import Choice, Costs
 from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
+from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
 from paradox.router.patience import DEFAULT, choose_patience
 from paradox.router.trace import Trace
@@ -235,15 +236,20 @@ class Scatter:
     def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
         visits, scores, rows = [], [], []
         depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
-        for shard, segment in [(held.number, segment) for held in self.shards for segment in held.segments if segment.rows]:
-            index = segment.text()
-            if index is None:
+        held = [
+            (shard.number, segment, index) for shard in self.shards for segment in shard.segments if (index := segment.text()) is not None
+        ]
+        # a word's weight is how rare it is everywhere, not in one segment
+        known = [TextStatistics.together([index.statistics(text) for _, _, index in held]) for text in question.texts]
+        for shard, segment, index in held:
+            if not segment.rows:
                 continue
             mask = matching(segment, question)
             alive = segment.alive()
             allow = alive.copy() if mask is None else mask & alive[: len(mask)]
             visits.append(Visit(shard, segment, TEXT_CHOICE, int(np.count_nonzero(allow))))
-            parts = [index.search(text, depth, allow=allow if segment.dead or mask is not None else None) for text in question.texts]
+            seen = allow if segment.dead or mask is not None else None
+            parts = [index.search(text, depth, allow=seen, statistics=how) for text, how in zip(question.texts, known, strict=True)]
             width = max((len(part) for _, part in parts), default=0)
             scores.append(np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in parts]))
             rows.append(np.stack([np.pad(row, (0, width - len(row)), constant_values=-1) for _, row in parts]))

@@ -109,9 +109,12 @@ class Trace:
 
     def _partitions(self, segment: Segment) -> tuple[int, int]:
         """Return (partitions left out exactly, partitions in all) of a segment."""
-        if not isinstance(segment, Sealed):
-            return 0, 0
-        parts = segment.container["partition.names"]
+        if isinstance(segment, Sealed):
+            parts = segment.container["partition.names"]
+        else:  # not cut into regions yet
+            own = segment.own()
+            bucket = bucket_of(own.at_us, self._spec.time_bucket)
+            parts = np.unique(np.stack((np.zeros_like(bucket), own.modality[0], bucket), axis=1), axis=0)
         keep = np.ones(len(parts), dtype=np.bool_)
         if self._question.modality is not None:
             modalities = segment.own().modality[1]

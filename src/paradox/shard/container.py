@@ -88,10 +88,13 @@ class Container(Mapping[str, NDArray[Any]]):
     def __init__(self, path: Path) -> None:
         """Raises SegmentCorrupt when the file is not whole, FormatTooNew when a later version wrote it."""
         self.path = path
+        self._name = f"{path.parent.name}/{path.name}"
         try:
             self._map = np.memmap(path, dtype=np.uint8, mode="r")
-        except (OSError, ValueError) as error:
-            raise SegmentCorrupt(f"segment file {path.name} cannot be opened: {error}", hint="run verify; restore it from a copy") from None
+        except OSError as error:
+            raise self._corrupt(f"cannot be opened: {(error.strerror or 'it is not a file').lower()}") from None
+        except ValueError:
+            raise self._corrupt("is empty") from None
         self.footer = self._read_footer()
         self.facts = self.footer.facts
 
@@ -108,12 +111,12 @@ class Container(Mapping[str, NDArray[Any]]):
         version = msgspec.msgpack.decode(footer)["version"]
         if version > VERSION:
             raise FormatTooNew(
-                f"segment file {self.path.name} has format {version}; this version reads up to {VERSION}", hint="upgrade paradox-memory"
+                f"segment file {self._name} has format {version}; this version reads up to {VERSION}", hint="upgrade paradox-memory"
             )
         return msgspec.msgpack.decode(footer, type=Footer)
 
     def _corrupt(self, what: str) -> SegmentCorrupt:
-        return SegmentCorrupt(f"segment file {self.path.name} {what}", hint="run verify; restore it from a copy")
+        return SegmentCorrupt(f"segment file {self._name} {what}", hint="run verify; restore it from a copy")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         section = self.footer.sections[name]

@@ -186,7 +186,8 @@ def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
     asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
     offer = _offer(look, index, asked, choice)
     found, doubtful = rescore(vectors, queries, offer.rows), offer.crowded
-    if metric != "hamming":
+    sure = choice.recall >= 1 - DOUBT * (1 - look.question.recall) and vectors.scan_curve is not None
+    if metric != "hamming" and not (sure and choice.way == "scan"):  # else the segment's own points showed that this depth suffices
         share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
         doubtful = doubtful | ((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
     again = np.flatnonzero(doubtful)
