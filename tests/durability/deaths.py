@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -40,15 +41,14 @@ class Nursery:
     """A running nursery. Use it as a context manager."""
 
     _writer = 0
+    last_pid = 0
 
     def __enter__(self) -> Self:
-        paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
-        quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}  # a fork must not lose threads
         self._child = subprocess.Popen(
             [sys.executable, "-m", "durability.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | quiet | {"PYTHONPATH": paths},
+            env=environment(),
         )
         return self
 
@@ -61,9 +61,12 @@ class Nursery:
         self._child.stdout.close()
         self._child.wait()
 
-    def raise_one(self, order: Order, *, acknowledged: int, spin_s: float) -> tuple[list[Deed], list[Deed], str]:
+    def raise_one(
+        self, order: Order, *, acknowledged: int, spin_s: float, hear: Callable[[str, Deed], None] = lambda *_: None
+    ) -> tuple[list[Deed], list[Deed], str]:
         """Let a writer live until so many deeds were acknowledged and a little longer.
 
+        hear: is told of each deed, first with "begin", then with "done".
         Returns (deeds done, in the order of their acknowledgement; deeds in flight; what it died of: "open", "deed" or "age").
         """
         assert self._child.stdin
@@ -76,15 +79,17 @@ class Nursery:
         for line in self._child.stdout:
             match line.split(b" ", 2):
                 case [b"born", number]:
-                    self._writer = int(number)
+                    self._writer = self.last_pid = int(number)
                     if not acknowledged:
                         kill_after(self._writer, spin_s)
                 case [b"open\n"]:
                     opened = True
                 case [b"begin", thread, deed]:
                     begun[thread.decode()] = msgspec.json.decode(deed, type=Deed)
+                    hear("begin", begun[thread.decode()])
                 case [b"done", thread]:
                     done.append(begun.pop(thread.decode().strip()))
+                    hear("done", done[-1])
                     if len(done) == acknowledged:
                         kill_after(self._writer, spin_s)
                 case [b"closed\n"]:
@@ -96,6 +101,13 @@ class Nursery:
                     assert int(status) in (0, -signal.SIGKILL), f"the writer died by itself: {int(status)}"
                     return done, list(begun.values()), "age" if closed else "deed" if opened else "open"
         raise AssertionError("the nursery ended")
+
+
+def environment() -> dict[str, str]:
+    """Return what a program needs to import what is under test. One thread each: a fork must not lose any."""
+    paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
+    quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+    return os.environ | quiet | {"PYTHONPATH": paths}
 
 
 def kill_after(pid: int, spin_s: float) -> None:

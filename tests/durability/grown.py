@@ -1,4 +1,4 @@
-"""A small database that has everything: sealed segments with dead rows and all indexes, manifests, a log of several files, growing points."""
+"""A small database that has everything: sealed segments with dead rows and all indexes, a log of several files, growing points."""
 
 from __future__ import annotations
 

@@ -20,12 +20,13 @@ from paradox.client.sync import Collection, Database
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how a writer shall live."""
+    """Where and how a writer shall live. alone: it may delete by filter, and make and drop another collection."""
 
     folder: str
     shape: Shape
     seed: str
     origin: str
+    alone: bool = True
 
 
 def say(*words: str) -> None:
@@ -64,7 +65,7 @@ def write(order: Order, database: Database, collection: Collection, share: int, 
     dice = random.Random(f"{order.seed} {share}")
     try:
         for _ in range(DEEDS_MAX // shape.threads):
-            deed = next_deed(dice, sorted(mine, key=str), shape, share=share, alone=shape.threads == 1, origin=order.origin)
+            deed = next_deed(dice, sorted(mine, key=str), shape, share=share, alone=order.alone and shape.threads == 1, origin=order.origin)
             with turn:
                 say(f"begin {share}", msgspec.json.encode(deed).decode())
             named = perform(database, collection, shape, deed)

@@ -311,7 +311,7 @@ def test_origins_stay_with_their_points_when_several_are_changed_at_once(tmp_pat
         db, _ = opened(tmp_path, origin=origin)
         db.collection("points", dimensions=2).add(ids=[origin], vectors=[[1.0, 2.0]])
         db.close()
-    db, embedded = opened(tmp_path, origin="east")
+    db, _ = opened(tmp_path, origin="east")
     points = db["points"]
     points.update(["north", "south"], {"seen": True})
     assert [hit.origin for hit in points.get(["north", "south"])] == ["north", "south"]

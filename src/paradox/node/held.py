@@ -153,7 +153,8 @@ class HeldCollection:
         """Apply what the log holds beyond what was applied. A reader calls this before it answers. Thread-safe.
 
         An engine that begins at a newer snapshot takes the place of the old one once it is up to date: other threads never see less than
-        before. Raises LogCorrupt when the log cannot bring the snapshot up to date; a reader serves what comes before the damage, if it can.
+        before. Raises LogCorrupt when the log cannot bring the snapshot up to date; a reader serves what comes before
+        the damage, if it can.
         """
         with self._following, self.committer.turn:
             for again in reversed(range(OVERTAKEN_MAX)):
@@ -177,7 +178,8 @@ class HeldCollection:
     def _check_reaches(self, position: int) -> None:
         if self.log.last < position:
             raise LogCorrupt(
-                f"the log ends at entry {self.log.last}, but a snapshot of entry {position} was made: its last files are missing or cut off",
+                f"the log ends at entry {self.log.last}, but a snapshot of entry {position} was made: "
+                "its last files are missing or cut off",
                 hint="restore the log's files from a copy, or open with read_only=True and export what the snapshot holds",
             )
 
