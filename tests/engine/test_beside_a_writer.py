@@ -159,7 +159,7 @@ def test_eight_readers_beside_a_writer_see_every_stable_point_once(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("eager_threads")
-def test_many_threads_may_read_what_another_process_writes(tmp_path: Path) -> None:
+def test_many_threads_may_read_what_another_program_writes(tmp_path: Path) -> None:
     clusters = Clusters("cosine", seed=4, dimensions=DIMENSIONS)
     matrix = clusters.draw(STABLE)
     writer, _ = opened(tmp_path, limits=SMALL)

@@ -213,8 +213,12 @@ def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _O
     crowded = np.zeros(len(rows), dtype=np.bool_)
     if look.allow is None and (look.dead or int(rows.max(initial=-1)) >= look.known):
         alive = look.segment.alive()[: look.known]
+        offered = (rows >= 0).sum(axis=1)
         rows = np.where((rows >= 0) & (rows < look.known) & alive[np.minimum(rows, look.known - 1)], rows, -1)
-        crowded = (rows >= 0).sum(axis=1) < min(choice.depth, look.known - look.dead)
+        left = (rows >= 0).sum(axis=1)
+        crowded = left < min(choice.depth, look.known - look.dead)
+        if choice.way == "probe":  # where many have died the living nearest may stand in regions that were not visited
+            crowded |= offered - left > DEAD_SHARE_MASKED * offered
     return _Offer(rows, score, edge, whole, crowded)
 
 
