@@ -195,7 +195,8 @@ def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
         return found
     if offer.crowded.any():  # name the living; regions near by may be empty, so look everywhere
         living = look.segment.alive()[: look.known].copy()
-        look = msgspec.structs.replace(look, allow=living, choice=msgspec.structs.replace(choice, way="scan", probes=0))
+        # the depth was chosen for probing: nothing is known of it here
+        look = msgspec.structs.replace(look, allow=living, choice=msgspec.structs.replace(choice, way="scan", probes=0, recall=0.0))
         return _joined(found, _by_index(look, queries[again]), again)
     return _joined(found, _deeper(look, queries[again], choice), again)
 
@@ -218,7 +219,7 @@ def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _O
         left = (rows >= 0).sum(axis=1)
         crowded = left < min(choice.depth, look.known - look.dead)
         if choice.way == "probe":  # where many have died the living nearest may stand in regions that were not visited
-            crowded |= offered - left > DEAD_SHARE_MASKED * offered
+            crowded |= offered - left > (1 - look.question.recall) * offered
     return _Offer(rows, score, edge, whole, crowded)
 
 

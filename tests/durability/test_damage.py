@@ -1,0 +1,430 @@
+"""A file that is not what was written is named; the rest serves; and nothing wrong is called sound."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from durability.grown import SHAPE, Grown, opened, work
+from durability.lives import ASIDE, NAME, Deed, Points, World, after, expect_agreement, found, id_of, perform
+from paradox.client.sync import Database
+from paradox.errors import FormatTooNew, LogCorrupt, ParadoxError, SegmentCorrupt, StoreUnreadable
+
+pytestmark = pytest.mark.slow
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
+    return Grown(tmp_path_factory.mktemp("grown"))
+
+
+@pytest.fixture
+def folder(grown: Grown, tmp_path: Path) -> Path:
+    return grown.copy(tmp_path / "database")
+
+
+def home(folder: Path) -> Path:
+    return folder / "collections" / NAME
+
+
+def flip(path: Path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0x10
+    path.write_bytes(content)
+
+
+def flip_in(path: Path, part: bytes) -> None:
+    """Flip a bit in the middle of the first place where `part` stands."""
+    flip(path, path.read_bytes().index(part) + len(part) // 2)
+
+
+def points_files(folder: Path) -> list[Path]:
+    return sorted(home(folder).glob("segments/*/points"))
+
+
+# What is in the folder
+
+
+def test_the_folder_under_test_has_everything(grown: Grown) -> None:
+    files = [path.relative_to(grown.home).as_posix() for path in grown.files() if grown.home in path.parents]
+    assert sum(name.endswith("/points") for name in files) == 2
+    assert sum(name.endswith(".scan") for name in files) == 2
+    assert sum(name.endswith(".probe") for name in files) == 2
+    assert sum("/text/" in name for name in files) > 2
+    assert sum(name.startswith("manifests/") for name in files) == 2
+    assert sum(name.startswith("log/") for name in files) > 2
+    assert len(grown.segments) == 3
+    database = Database(opened(grown.folder, read_only=True))
+    expect_agreement(SHAPE, database, grown.world, random.Random(1))
+    assert any(segment.dead for segment in database._transport.opened(NAME).held.engine.segments())  # type: ignore[attr-defined]
+
+
+# One place at a time
+
+
+def test_a_damaged_segment_is_set_aside_and_the_other_serves(grown: Grown, folder: Path) -> None:
+    damaged = points_files(folder)[0]
+    name = damaged.parent.name
+    flip(damaged, -30)
+    left = {key: point for key, point in grown.world.points.items() if key not in grown.segments[name]}
+    for _ in range(2):
+        database = Database(opened(folder))
+        collection = database[NAME]
+        assert found(SHAPE, collection) == left
+        assert collection.count() == len(left)
+        best = collection.search(np.ones(8), k=1000, exact=True)
+        assert {hit.id for hit in best} == left.keys()
+        assert collection.info()["quarantined"] == {name: f"segment file {name}/points has a damaged footer"}
+        status = database.status()
+        assert not status["healthy"]
+        assert status["sentence"] == "damaged: 1 file set aside, the rest serves"
+        assert status["quarantined"] == {f"{NAME}/{name}": f"segment file {name}/points has a damaged footer"}
+        report = database.verify()
+        assert [(each["file"], each["reason"]) for each in report["damaged"]] == [
+            (f"{NAME}/segments/{name}/points", f"segment file {name}/points has a damaged footer")
+        ]
+        database.close()
+
+
+def test_a_damaged_segment_stays_set_aside_whatever_is_written_afterwards(grown: Grown, folder: Path) -> None:
+    damaged = points_files(folder)[0]
+    name = damaged.parent.name
+    flip(damaged, -30)
+    world = World({key: point for key, point in grown.world.points.items() if key not in grown.segments[name]})
+    for tag in (50, 51, 52):
+        embedded = opened(folder)
+        database = Database(embedded)
+        deed = Deed("add", [id_of(number) for number in range(300, 395)], tag)
+        perform(database, database[NAME], SHAPE, deed)
+        world = after(world, SHAPE, deed)
+        work(embedded)
+        assert found(SHAPE, database[NAME]) == world.points
+        database.close()
+    database = Database(opened(folder))
+    assert found(SHAPE, database[NAME]) == world.points
+    assert list(database.status()["quarantined"]) == [f"{NAME}/{name}"]
+    assert [each["file"].split("/")[2] for each in database.verify()["damaged"]] == [name]
+    assert damaged.exists()
+    database.close()
+
+
+def test_a_changed_vector_is_found_by_verify_and_never_merged(grown: Grown, folder: Path) -> None:
+    path = points_files(folder)[0]
+    name = path.parent.name
+    stored = next(point for key, point in grown.world.points.items() if key in grown.segments[name])
+    flip_in(path, np.array(stored.vectors["vector"], dtype=np.float32).tobytes())
+    embedded = opened(folder)
+    database = Database(embedded)
+    assert database.status()["healthy"]  # vectors are not read when a database is opened
+    reason = f"segment file {name}/points is damaged in its section 'vector.vector'"
+    assert database.verify()["damaged"] == [{"file": f"{NAME}/segments/{name}/points", "reason": reason}]
+    gone = sorted(grown.segments[name], key=str)[:-3]
+    database[NAME].delete(gone)  # so that the segment is rewritten
+    database[NAME].add(ids=list(range(500, 600)), vectors=np.ones((100, 8)))
+    work(embedded)
+    assert database.status()["quarantined"] == {f"{NAME}/{name}": reason}
+    wanted = {key for key in grown.world.points if key not in grown.segments[name]} | set(range(500, 600))
+    assert {hit.id for hit in database[NAME].scroll()} == wanted
+    database.close()
+
+
+def test_an_unreadable_payload_is_a_named_error(grown: Grown, folder: Path) -> None:
+    path = points_files(folder)[0]
+    content = path.read_bytes()
+    at = content.index(b"\xa4kind")
+    path.write_bytes(content[:at] + b"\xc1" + content[at + 1 :])
+    database = Database(opened(folder))
+    unreadable = 0
+    for hit in database[NAME].scroll():
+        try:
+            assert hit.payload == grown.world.points[hit.id].payload  # type: ignore[index]
+        except SegmentCorrupt as error:
+            assert error.message == "a stored payload cannot be read"
+            assert error.hint == "run verify: it names the damaged file"
+            unreadable += 1
+    assert unreadable == 1
+    assert not database.verify()["healthy"]
+    database.close()
+
+
+@pytest.mark.parametrize("index", ["vector.scan", "vector.probe", "text"])
+@pytest.mark.parametrize("harm", ["changed", "cut", "missing"])
+def test_a_damaged_index_is_made_anew_and_named(grown: Grown, folder: Path, index: str, harm: str) -> None:
+    path = points_files(folder)[0].parent / index
+    if path.is_dir():
+        path = max(path.iterdir(), key=lambda each: each.stat().st_size)
+    if harm == "changed":
+        flip(path, path.stat().st_size // 2)
+    elif harm == "cut":
+        path.write_bytes(path.read_bytes()[:-7])
+    else:
+        path.unlink()
+    for read_only in (True, False):
+        database = Database(opened(folder, read_only=read_only))
+        assert database.status()["healthy"]
+        agree_but_verify(database, grown.world)
+        [damaged] = database.verify()["damaged"]
+        assert damaged["file"] == f"{NAME}/{path.relative_to(home(folder)).as_posix()}"
+        database.close()
+
+
+def agree_but_verify(database: Database, world: World) -> None:
+    """Ask in all ways, and let verify find what it finds."""
+    dice = random.Random(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "verify", lambda: {"healthy": True})
+        expect_agreement(SHAPE, database, world, dice)
+
+
+def test_a_damaged_newest_manifest_costs_nothing(grown: Grown, folder: Path) -> None:
+    newest = sorted(home(folder).glob("manifests/*"))[-1]
+    flip(newest, 40)
+    embedded = opened(folder)
+    database = Database(embedded)
+    agree(database, grown.world)
+    reason = f"manifest manifests/{newest.name} is damaged or was cut off"
+    assert database.status()["quarantined"] == {f"{NAME}/manifests/{newest.name}": reason}
+    assert database.verify()["damaged"] == [{"file": f"{NAME}/manifests/{newest.name}", "reason": reason}]
+    world = grown.world
+    for tag in (70, 71, 72):
+        deed = Deed("add", [id_of(number) for number in range(300, 400)], tag)
+        perform(database, database[NAME], SHAPE, deed)
+        world = after(world, SHAPE, deed)
+        work(embedded)
+    database.close()
+    assert not newest.exists()
+    database = Database(opened(folder))
+    expect_agreement(SHAPE, database, world, random.Random(2))
+    database.close()
+
+
+def agree(database: Database, world: World) -> None:
+    assert found(SHAPE, database[NAME]) == world.points
+
+
+def test_without_any_manifest_that_can_be_read_a_trimmed_log_is_refused(folder: Path) -> None:
+    for manifest in home(folder).glob("manifests/*"):
+        flip(manifest, 40)
+    for read_only in (True, False):
+        database = Database(opened(folder, read_only=read_only))
+        with pytest.raises(LogCorrupt, match=r"entries before \d+ were trimmed from the log in .*; entry 1 was asked for"):
+            database[NAME]
+        database.close()
+
+
+def test_a_collection_whose_log_is_damaged_is_named_and_the_others_serve(grown: Grown, folder: Path) -> None:
+    database = Database(opened(folder))
+    SHAPE.collection(database, ASIDE).add(ids=[1], vectors=[[1.0] * 8])
+    database.close()
+    last = sorted(home(folder).glob("log/*"))[-1]
+    flip(last, 100)
+    before = {path: path.read_bytes() for path in home(folder).rglob("*") if path.is_file()}
+    database = Database(opened(folder))
+    with pytest.raises(LogCorrupt, match=rf"{last} is damaged at byte 64: entry \d+ fails its checksum, and sound entries follow it"):
+        database[NAME]
+    assert database[ASIDE].count() == 1
+    assert database.collections() == [ASIDE, NAME]
+    [(name, reason)] = database.status()["quarantined"].items()
+    assert name == NAME
+    assert str(last) in reason
+    assert database.verify()["damaged"] == [{"file": NAME, "reason": reason}]
+    database.close()
+    assert {path: path.read_bytes() for path in home(folder).rglob("*") if path.is_file()} == before
+
+
+def test_a_reader_serves_what_comes_before_the_damage_in_a_log(grown: Grown, folder: Path) -> None:
+    last = sorted(home(folder).glob("log/*"))[-1]
+    flip(last, 100)
+    database = Database(opened(folder, read_only=True))
+    first = int(last.name.partition(".")[0])
+    assert found(SHAPE, database[NAME]) == grown.worlds[max(position for position in grown.worlds if position < first)].points
+    [(name, reason)] = database.status()["quarantined"].items()
+    assert name == f"{NAME}/log"
+    assert str(last) in reason
+    assert any(each["file"] == f"{NAME}/log" for each in database.verify()["damaged"])
+    database.close()
+
+
+def test_a_log_that_ends_before_its_snapshot_is_refused(grown: Grown, folder: Path) -> None:
+    logs = sorted(home(folder).glob("log/*"))
+    for path in logs[1:]:
+        path.unlink()
+    content = logs[0].read_bytes()
+    logs[0].write_bytes(content[:64])
+    database = Database(opened(folder))
+    with pytest.raises(LogCorrupt, match=r"the log ends at entry \d+, but a snapshot of entry \d+ was made"):
+        database[NAME]
+    database.close()
+    reader = Database(opened(folder, read_only=True))
+    assert reader[NAME].count() > 0
+    assert list(reader.status()["quarantined"]) == [f"{NAME}/log"]
+    reader.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 40, b"[1, 2]", b'{"format": 1}'])
+def test_a_damaged_spec_is_named_and_the_other_collections_serve(folder: Path, content: bytes) -> None:
+    database = Database(opened(folder))
+    SHAPE.collection(database, ASIDE).add(ids=[1], vectors=[[1.0] * 8])
+    database.close()
+    (home(folder) / "spec.json").write_bytes(content)
+    database = Database(opened(folder))
+    with pytest.raises(StoreUnreadable, match=f"spec.json of collection '{NAME}' is damaged"):
+        database[NAME]
+    with pytest.raises(StoreUnreadable, match=f"spec.json of collection '{NAME}' is damaged"):
+        SHAPE.collection(database)
+    assert database[ASIDE].count() == 1
+    assert database.status()["quarantined"] == {NAME: f"spec.json of collection '{NAME}' is damaged"}
+    assert database.verify()["damaged"] == [{"file": NAME, "reason": f"spec.json of collection '{NAME}' is damaged"}]
+    database.close()
+
+
+def test_a_changed_digit_in_a_spec_is_found(folder: Path) -> None:
+    path = home(folder) / "spec.json"
+    path.write_bytes(path.read_bytes().replace(b'"dimensions":8', b'"dimensions":9'))
+    database = Database(opened(folder))
+    with pytest.raises(StoreUnreadable, match="is damaged"):
+        database[NAME]
+    database.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 40, b'{"format": "one"}'])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_damaged_identity_is_named(folder: Path, content: bytes, read_only: bool) -> None:
+    (folder / "paradox.json").write_bytes(content)
+    with pytest.raises(StoreUnreadable, match=r"paradox\.json is damaged"):
+        opened(folder, read_only=read_only)
+
+
+# Any place
+
+
+HARMS = ("flip", "zeros", "cut", "insert", "repeat", "missing")
+
+
+def harm(path: Path, how: str, at: float, size: int) -> bool:
+    """Damage a file, and tell whether it changed."""
+    content = path.read_bytes()
+    place = min(int(at * len(content)), max(len(content) - 1, 0))
+    match how:
+        case "flip":
+            changed = content[:place] + bytes(byte ^ (1 << size % 8) for byte in content[place : place + 1]) + content[place + 1 :]
+        case "zeros":
+            changed = content[:place] + bytes(len(content[place : place + size])) + content[place + size :]
+        case "cut":
+            changed = content[:place]
+        case "insert":
+            changed = content[:place] + b"\x07" * size + content[place:]
+        case "repeat":
+            changed = content[:place] + content[:size] + content[place + size :]
+        case _:
+            path.unlink()
+            return True
+    path.write_bytes(changed)
+    return changed != content
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("bench")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    number=st.integers(0, 10_000),
+    how=st.sampled_from(HARMS),
+    at=st.one_of(st.floats(0, 1), st.sampled_from((0.0, 0.001, 0.99, 0.999, 1.0))),
+    size=st.integers(1, 600),
+    read_only=st.booleans(),
+)
+def test_whatever_happens_to_a_file_nothing_wrong_is_called_sound(
+    grown: Grown, bench: Path, number: int, how: str, at: float, size: int, read_only: bool
+) -> None:
+    folder = grown.copy(bench / f"{next(NUMBERS)}")
+    files = grown.files()
+    path = folder / files[number % len(files)].relative_to(grown.folder)
+    changed = harm(path, how, at, size)
+    name = path.relative_to(folder).as_posix()
+    try:
+        embedded = opened(folder, read_only=read_only)
+        database = Database(embedded)
+        collection = database[NAME]
+    except (LogCorrupt, StoreUnreadable, FormatTooNew) as error:
+        assert changed
+        assert expected_refusal(name, error)
+        return
+    except ParadoxError as error:
+        assert name.endswith("spec.json"), error
+        assert how == "missing"
+        return
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays readable
+    expect_sense(grown, database, collection, name)
+    database.close()
+
+
+def expected_refusal(name: str, error: ParadoxError) -> bool:
+    """Tell whether a file's damage may keep a collection from being opened."""
+    if name == "paradox.json":
+        return isinstance(error, StoreUnreadable | FormatTooNew)
+    if name.endswith("spec.json"):
+        return isinstance(error, StoreUnreadable | FormatTooNew)
+    return "/log/" in name and isinstance(error, LogCorrupt)
+
+
+def expect_sense(grown: Grown, database: Database, collection: Any, name: str) -> None:
+    """What is served is right, or the damaged file is named."""
+    served, unreadable = readable(collection)
+    query = np.random.default_rng(1).normal(size=8).astype(np.float32)
+    for options in ({}, {"exact": True}, {"where": "kind = 3"}, {"mode": "text"}):
+        asked: Any = "tide" if options.get("mode") == "text" else query
+        assert {hit.id for hit in collection.search(asked, k=20, **options)} <= served.keys() | unreadable
+    assert collection.count() == len(served) + len(unreadable)
+    damaged = [*database.status()["quarantined"], *(each["file"] for each in database.verify()["damaged"])]
+    possible = [world.points for world in grown.worlds.values()] if "/log/" in name else [grown.world.points]
+    if not damaged:
+        assert served in possible
+        return
+    assert any(each.removeprefix(f"{NAME}/").split("/")[0] in name for each in damaged), (name, damaged)
+    lost = grown.segments.get(name.split("/")[3], set()) if "/segments/" in name else set()
+    for points in possible:
+        if all(served.get(key) == point for key, point in points.items() if key not in lost) and served.keys() <= points.keys():
+            return
+    raise AssertionError(f"{name}: what is served was never there")
+
+
+def readable(collection: Any) -> tuple[Points, set[int | str]]:
+    """Return the points that can be read, and the ids of the others."""
+    try:
+        return found(SHAPE, collection), set()
+    except SegmentCorrupt:
+        pass
+    unreadable = set()
+    for hit in collection.scroll():
+        try:
+            assert isinstance(hit.payload, dict)
+        except SegmentCorrupt:
+            unreadable.add(hit.id)
+    names = [hit.id for hit in collection.scroll() if hit.id not in unreadable]
+    points = {}
+    for hit in collection.get(names, with_vectors=True):
+        points[hit.id] = grown_point(hit)
+    return points, unreadable
+
+
+def grown_point(hit: Any) -> Any:
+    from durability.lives import Point
+
+    return Point({"vector": tuple(hit.vector.tolist())}, hit.payload, hit.origin)
