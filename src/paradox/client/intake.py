@@ -26,6 +26,12 @@ from paradox.model.schema import MAIN_VECTOR, CollectionSpec, Limits
 
 LIMITS = Limits()
 OWN_COLUMNS = ("id", "vector", "vectors", "payload", "text", "modality", "at")
+HINTS: Mapping[str, str] = {
+    "payload": "give one dict for all points, or a list with one dict a point",
+    "modality": "give a word such as 'text' or 'image' for all points, or a list with one a point",
+    "at": "give one time for all points, or a list with one a point",
+    "ids": "give ids=['a', 'b']",
+}
 FORMS_HINT = "give texts, a list of dicts, a pandas, Polars or PyArrow frame, or vectors=…"
 
 
@@ -111,6 +117,8 @@ def keys_given(ids: Any) -> list[Key]:
         if ids.ndim != 1:
             raise IdInvalid(f"ids have the shape {ids.shape}; expected one id a point", hint="give a flat list")
         return keys_of(ids if ids.dtype.kind in "iu" else _values(ids))
+    if not isinstance(ids, Iterable):
+        return [key_of(ids)]
     return keys_of(_listed(ids, "ids"))
 
 
@@ -314,8 +322,8 @@ def _listed(given: Any, name: str) -> list[Any]:
     """Return any iterable as a list. Raises InvalidRequest for what is none."""
     if isinstance(given, list):
         return given
-    if not isinstance(given, Iterable) or isinstance(given, (bytes, bytearray)):
-        raise InvalidRequest(f"{name} is of type {type(given).__name__}; expected a list", hint=FORMS_HINT)
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, bytearray)):
+        raise InvalidRequest(f"{name} is of type {type(given).__name__}; expected a list", hint=HINTS.get(name, FORMS_HINT))
     return list(given)
 
 

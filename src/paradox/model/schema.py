@@ -7,12 +7,17 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from paradox.errors import NameInvalid, SpecInvalid
+from paradox.errors import FeatureMissing, NameInvalid, SpecInvalid
 
 Metric: TypeAlias = Literal["cosine", "dot", "euclidean", "hamming"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean", "hamming")
 DIMENSIONS_MAX = 16_384
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME_HINT = "use 1 to 128 letters, digits, '.', '_' or '-', starting with a letter or digit"
+NAME_SHOWN_MAX = 60
+NAMES_OF_DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))))
+SHARDS_MAX = 4_096
+COPIES_MAX = 3
 MAIN_VECTOR = "vector"
 """The name of a collection's only, unnamed vector."""
 
@@ -66,15 +71,15 @@ class CollectionSpec(msgspec.Struct, frozen=True, kw_only=True):
 TIME_BUCKETS = ("day", "month", "year", "decade")
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, *, of: str = "a collection") -> str:
     """Return `name` if it can be a folder name everywhere. Raises NameInvalid."""
     if not isinstance(name, str):
-        raise NameInvalid(f"a collection's name is of type {type(name).__name__}; expected str")
+        raise NameInvalid(f"the name of {of} is of type {type(name).__name__}; expected str", hint=NAME_HINT)
     if not NAME_PATTERN.fullmatch(name) or name.endswith("."):
-        raise NameInvalid(
-            f"{name!r:.80} cannot be a collection's name",
-            hint="use 1 to 128 letters, digits, '.', '_' or '-', starting with a letter or digit",
-        )
+        shown = repr(name) if len(name) <= NAME_SHOWN_MAX else f"{name[:NAME_SHOWN_MAX]!r}… ({len(name)} characters)"
+        raise NameInvalid(f"{shown} cannot be {of}'s name", hint=NAME_HINT)
+    if name.partition(".")[0].lower() in NAMES_OF_DEVICES:
+        raise NameInvalid(f"{name!r} cannot be {of}'s name: some systems keep it for a device", hint="choose another name")
     return name
 
 
@@ -83,20 +88,25 @@ def check_spec(spec: CollectionSpec) -> CollectionSpec:
     if not spec.vectors:
         raise SpecInvalid("a collection needs at least one vector", hint="give dimensions=384, encoder='text' or vectors={'title': 384}")
     for name, vector in spec.vectors.items():
-        check_name(name)
+        check_name(name, of="a vector")
         if vector.metric not in METRICS:
             raise SpecInvalid(f"metric {vector.metric!r} is unknown", hint=f"choose one of {', '.join(METRICS)}")
         if not 1 <= vector.dimensions <= DIMENSIONS_MAX:
-            raise SpecInvalid(f"vector {name!r} has {vector.dimensions} dimensions; expected 1 to {DIMENSIONS_MAX}")
+            raise SpecInvalid(
+                f"vector {name!r} has {vector.dimensions:,} dimensions; expected 1 to {DIMENSIONS_MAX:,}",
+                hint="give the length of your vectors, such as dimensions=384",
+            )
         if vector.metric == "hamming" and vector.dimensions % 8:
             raise SpecInvalid(
                 f"vector {name!r} has {vector.dimensions} bits, which do not fill whole bytes",
                 hint="hamming vectors are packed bits: give dimensions as a multiple of 8",
             )
-    if not 1 <= spec.shards <= 4096:
-        raise SpecInvalid(f"shards={spec.shards}; expected 1 to 4096")
-    if not 1 <= spec.copies <= 3:
-        raise SpecInvalid(f"copies={spec.copies}; expected 1, 2 or 3")
+    if not 1 <= spec.shards <= SHARDS_MAX:
+        raise SpecInvalid(f"shards={spec.shards}; expected 1 to {SHARDS_MAX:,}", hint="leave it out: one shard is best in one folder")
+    if not 1 <= spec.copies <= COPIES_MAX:
+        raise SpecInvalid(f"copies={spec.copies}; expected 1 to {COPIES_MAX}", hint="leave it out: one copy is enough in one folder")
+    if spec.replicas < 1:
+        raise SpecInvalid(f"replicas={spec.replicas}; expected 1", hint="leave it out: a folder has one")
     if spec.copies > spec.shards:
         raise SpecInvalid(
             f"copies={spec.copies} with shards={spec.shards}: copies of a point live on different shards",
@@ -104,8 +114,8 @@ def check_spec(spec: CollectionSpec) -> CollectionSpec:
         )
     if spec.time_bucket is not None and spec.time_bucket not in TIME_BUCKETS:
         raise SpecInvalid(f"time_bucket={spec.time_bucket!r} is unknown", hint=f"choose one of {', '.join(TIME_BUCKETS)}, or None")
+    if spec.replicas > 1:
+        raise FeatureMissing(f"replicas={spec.replicas} is not available in this version", hint="leave it out: a folder has one")
     if spec.conflicts != "latest":
-        from paradox.errors import FeatureMissing
-
         raise FeatureMissing(f"conflicts={spec.conflicts!r} is not available in this version", hint="leave it out: the last write wins")
     return spec
