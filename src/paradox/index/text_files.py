@@ -59,6 +59,8 @@ def note(folder: Path, *, analysis: str, fields: tuple[str, ...], rows: int) -> 
         file.write(msgspec.json.encode(complete))
         file.flush()
         os.fsync(file.fileno())
+    for name in files:
+        (folder / name).chmod(draft.stat().st_mode)  # the engine makes some files for their owner's eyes only
     draft.replace(folder / NOTE)
 
 

@@ -76,13 +76,13 @@ class Committer:
         """Settle up to `most` waiting tickets, oldest first."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
         drafted: list[tuple[list[Ticket], Entry]] = []
-        for run in _runs(group):
-            try:
-                drafted.append((run, self._draft(run)))
-            except Exception as error:
-                for ticket in run:
-                    ticket.error = error
         try:
+            for run in _runs(group):
+                try:
+                    drafted.append((run, self._draft(run)))
+                except Exception as error:
+                    for ticket in run:
+                        ticket.error = error
             if drafted:
                 if self._torn:
                     raise LogUnavailable("a write was interrupted before it was applied", hint="close the database and open it again")
@@ -96,8 +96,8 @@ class Committer:
         except BaseException as error:
             own = isinstance(error, Exception)  # an interrupt is the leader's; the others hear that nothing is known of theirs
             told = error if own else LogUnavailable("the write was interrupted", hint="look whether it is there, and try again")
-            for ticket in (ticket for run, _ in drafted for ticket in run):
-                ticket.error = told
+            for ticket in group:
+                ticket.error = ticket.error or told
             if not own:
                 raise
         finally:

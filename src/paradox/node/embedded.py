@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -11,10 +12,11 @@ from paradox.encode.catalogue import resolve
 from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, StoreClosed, StoreReadOnly, StoreUnreadable
 from paradox.log.file import FileLog
 from paradox.model import operations as ops
-from paradox.model.schema import Limits, check_name
+from paradox.model.schema import CollectionSpec, Limits, check_name
 from paradox.node import reads, writes
 from paradox.node.catalogue import (
     COLLECTIONS,
+    SPEC,
     check_identity,
     check_same,
     collection_names,
@@ -32,15 +34,17 @@ from paradox.node.status import describe_collection, describe_database, verify_d
 from paradox.node.worker import IDLE_AFTER_S, Worker
 from paradox.objects.disk import RealDisk
 from paradox.objects.local import LocalStore
+from paradox.ports.disk import FileState
 from paradox.ports.encode import Encoder
 from paradox.ports.transport import Transport
 
 
 class OpenedCollection:
-    """A held collection with the encoders its callers named."""
+    """A held collection with the encoders its callers named. made: the state of its spec's file, by which it is told from a later one."""
 
-    def __init__(self, held: HeldCollection) -> None:
+    def __init__(self, held: HeldCollection, made: FileState) -> None:
         self.held = held
+        self.made = made
         self.encoders: dict[str, Encoder] = {}
 
     def encoder(self, vector: str) -> Encoder:
@@ -159,17 +163,29 @@ class EmbeddedDatabase:
     def opened(self, name: str) -> OpenedCollection:
         """Return a collection, opening it when this is its first use. Raises CollectionMissing."""
         opened = self._opened.get(name)
-        if opened is None:
+        if opened is None or (self.read_only and self._was_replaced(name, opened)):
             with self._guard:
                 opened = self._opened.get(name)
-                if opened is None:
-                    opened = self._opened[name] = OpenedCollection(self._hold(name))
+                if opened is None or (self.read_only and self._was_replaced(name, opened)):
+                    self._opened.pop(name, None)
+                    opened = self._opened[name] = self._hold(name)
         return opened
 
-    def _hold(self, name: str) -> HeldCollection:
+    def _was_replaced(self, name: str, opened: OpenedCollection) -> bool:
+        """Tell whether the writer has dropped a collection since, perhaps to make another of that name."""
+        with suppress(OSError):
+            return self.disk.state(self.root / COLLECTIONS / name / SPEC) != opened.made
+        return True
+
+    def _open_log(self, name: str) -> FileLog:
+        folder = self.root / COLLECTIONS / name / "log"
+        return FileLog.open(folder, disk=self.disk, env=self.env, limits=self.limits, read_only=self.read_only)
+
+    def _hold(self, name: str, log: FileLog | None = None) -> OpenedCollection:
         spec = load_spec(self.store, name)
         folder = self.root / COLLECTIONS / name
-        log = FileLog.open(folder / "log", disk=self.disk, env=self.env, limits=self.limits, read_only=self.read_only)
+        made = self.disk.state(folder / SPEC)
+        log = log or self._open_log(name)
         store = LocalStore(folder, self.disk, read_only=self.read_only)
         held = HeldCollection(
             name,
@@ -184,7 +200,7 @@ class EmbeddedDatabase:
         )
         if self.worker is not None:
             self.worker.watch(held, store)
-        return held
+        return OpenedCollection(held, made)
 
     def _all_held(self) -> tuple[list[HeldCollection], dict[str, str]]:
         """Return the collections, and what is wrong with those that cannot be opened."""
@@ -203,15 +219,27 @@ class EmbeddedDatabase:
         with self._guard:
             if create and name not in self._opened and name not in collection_names(self.store):
                 if self.read_only:
-                    raise StoreReadOnly(f"collection {name!r} does not exist, and the database was opened with read_only=True")
+                    raise StoreReadOnly(
+                        f"collection {name!r} does not exist, and the database was opened with read_only=True",
+                        hint="open it without read_only to create it",
+                    )
                 spec, encoders = wanted_spec(wanted, resolve)
-                save_spec(self.store, name, spec)
-                opened = self.opened(name)
+                opened = self._opened[name] = self._create(name, spec)
                 opened.encoders.update(encoders)
             else:
                 opened = self.opened(name)
                 opened.encoders.update(check_same(name, opened.held.spec, wanted, resolve))
             return ops.CollectionView(name=name, spec=opened.held.spec)
+
+    def _create(self, name: str, spec: CollectionSpec) -> OpenedCollection:
+        """Make the log, then the spec, with which the collection begins to exist: who sees it can read it."""
+        log = self._open_log(name)
+        try:
+            save_spec(self.store, name, spec)
+        except BaseException:
+            log.close()
+            raise
+        return self._hold(name, log)
 
     def _drop(self, name: str) -> None:
         if self.read_only:
