@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from engine.clusters import Clusters
 from engine.oracle import order
-from engine.small import SMALL, opened, settle, small_samples
+from engine.small import NEVER_S, SMALL, opened, settle, small_samples
 from paradox.client.hits import Hit
 from paradox.client.sync import Collection
-from paradox.errors import PointMissing
+from paradox.model.schema import Limits
 from paradox.model.topology import RegionMap
+from paradox.planner.choose import Costs
 from paradox.router.scatter import Scatter
 from paradox.shard.engine import Held, ShardEngine
+from paradox.shard.growing import Growing, GrowingVectors
 
 READERS = 8
 STABLE, VOLATILE = 150, 250
@@ -194,19 +196,26 @@ def near_one_place(points: Collection, query: NDArray[Any], k: int) -> None:
             assert sorted(ids) == list(range(k)), (exact, ids)
 
 
+def versions_near(place: NDArray[Any], version: int) -> NDArray[Any]:
+    """Return 30 vectors close to `place`, each at a distance of its own."""
+    steps = np.arange(30) + version
+    if place.dtype == np.uint8:
+        return np.packbits(np.unpackbits(place)[None] ^ (np.arange(8 * len(place)) < steps[:, None]), axis=1)
+    return (place + 1e-3 * (1 + 2 * steps[:, None] - version) * np.eye(len(place))[version]).astype(np.float32)
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "hamming"])
 @pytest.mark.parametrize(("shards", "copies"), [(1, 1), (4, 2)])
 def test_a_search_between_the_steps_of_a_replacement_finds_each_point_once_and_all_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, shards: int, copies: int
 ) -> None:
-    """All 30 nearest points are replaced at once: for a moment both versions of each stand there."""
+    """All 30 nearest points are replaced at once: for a moment both versions of each stand there, no two of them at one distance."""
     clusters = Clusters(metric, seed=8, dimensions=DIMENSIONS)  # type: ignore[arg-type]
-    place = clusters.draw(1)
+    place = clusters.draw(1)[0]
     db, embedded = opened(tmp_path)
     points = db.collection("points", dimensions=clusters.dimensions, metric=metric, shards=shards, copies=copies)
-    near, far = np.repeat(place, 30, axis=0), clusters.draw(200)
-    points.add(ids=list(range(30)), vectors=near)
-    points.add(ids=list(range(1_000, 1_200)), vectors=far)
+    points.add(ids=list(range(30)), vectors=versions_near(place, 0))
+    points.add(ids=list(range(1_000, 1_200)), vectors=clusters.draw(200))
     for state in ("growing", "sealed"):
         if state == "sealed":
             settle(embedded)
@@ -216,27 +225,26 @@ def test_a_search_between_the_steps_of_a_replacement_finds_each_point_once_and_a
         def search_first(scatter: Scatter, victims: list[Held], position: int, kill: Any = kill, met: list[int] = met) -> None:
             if victims:
                 met.append(position)
-                near_one_place(points, place[0], 30)
+                near_one_place(points, place, 30)
             kill(scatter, victims, position)
 
         with monkeypatch.context() as patch:
             patch.setattr(Scatter, "_kill", search_first)
-            points.add(ids=list(range(30)), vectors=near)
+            points.add(ids=list(range(30)), vectors=versions_near(place, 1))
         assert met, state
-        near_one_place(points, place[0], 30)
+        near_one_place(points, place, 30)
     db.close()
 
 
 def test_a_search_while_points_are_being_added_sees_only_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index may hold rows whose other columns are still to come; here they would be the nearest by far."""
-    db, _ = opened(tmp_path)
-    points = db.collection("points", dimensions=DIMENSIONS, metric="dot")
+    db, embedded = opened(tmp_path)
+    points = db.collection("points", dimensions=64, metric="dot")
+    embedded.opened("points").held.engine.costs = Costs(exact_row_us=1_000.0)  # so that the index is asked
     dice = np.random.default_rng(0)
-    points.add(ids=list(range(60)), vectors=dice.normal(size=(60, DIMENSIONS)))
-    query = np.ones(DIMENSIONS, dtype=np.float32)
+    points.add(ids=list(range(60)), vectors=dice.normal(size=(60, 64)))
+    query = np.ones(64, dtype=np.float32)
     before = [hit.id for hit in points.search(query, 5)]
-    from paradox.shard.growing import GrowingVectors
-
     append = GrowingVectors.append
     answers: list[list[Any]] = []
 
@@ -245,9 +253,9 @@ def test_a_search_while_points_are_being_added_sees_only_what_is_there(tmp_path:
         answers.append([hit.id for hit in points.search(query, 5)])
 
     monkeypatch.setattr(GrowingVectors, "append", search_after)
-    points.add(ids=list(range(100, 140)), vectors=np.full((40, DIMENSIONS), 100.0))
+    points.add(ids=list(range(100, 140)), vectors=np.linspace(100, 300, 40)[:, None] * query)
     assert answers == [before]
-    assert [hit.id for hit in points.search(query, 5)] == [100, 101, 102, 103, 104]
+    assert [hit.id for hit in points.search(query, 5)] == [139, 138, 137, 136, 135]
     db.close()
 
 
@@ -282,27 +290,56 @@ def test_a_point_on_its_way_to_another_shard_is_never_missed(tmp_path: Path, mon
     db.close()
 
 
-def test_two_threads_may_update_one_point_at_the_same_time(tmp_path: Path) -> None:
-    """To look a point up, one thread must not fall into the gap between its old and its new version that the other makes."""
+def test_a_point_that_is_replaced_while_it_is_looked_up_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row that was found is dead by the time it is looked at, for another thread has written a newer one."""
     db, _ = opened(tmp_path)
     points = db.collection("points", dimensions=2)
     points.add(ids=["one"], vectors=[[1.0, 2.0]])
-    errors: list[PointMissing] = []
+    find = Growing.find
+    replaced: list[Thread] = []
 
-    def update(name: str) -> None:
-        try:
-            for turn in range(60):
-                points.update("one", {name: turn})
-        except PointMissing as error:
-            errors.append(error)
+    def replace_it_first(segment: Growing, *asked: Any) -> Any:
+        rows = find(segment, *asked)
+        if not replaced:
+            replaced.append(Thread(target=points.update, args=("one", {"n": 2})))
+            replaced[0].start()
+            replaced[0].join()
+        return rows
 
-    threads = [Thread(target=update, args=(name,)) for name in ("a", "b", "c")]
+    monkeypatch.setattr(Growing, "find", replace_it_first)
+    assert [hit.payload for hit in points.get("one")] == [{"n": 2}]
+    db.close()
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_many_threads_may_filter_what_was_just_added(tmp_path: Path) -> None:
+    """Columns of payloads are made when a filter first needs them: by one thread, though all ask at once."""
+    db, _ = opened(tmp_path, limits=Limits(), idle_after_s=NEVER_S)
+    points = db.collection("points", dimensions=2)
+    rounds, most = 25, 200
+    line = Barrier(READERS + 1)
+    wrong: list[Any] = []
+
+    def count() -> None:
+        for turn in range(1, rounds + 1):
+            line.wait()
+            try:
+                if (found := points.count(f"turn = {turn} and w = 'x'")) != most:
+                    wrong.append(found)
+            except Exception as error:
+                wrong.append(error)
+            line.wait()
+
+    threads = [Thread(target=count) for _ in range(READERS)]
     for thread in threads:
         thread.start()
+    for turn in range(1, rounds + 1):
+        points.add(vectors=np.ones((most, 2)), payload=[{"turn": turn, "w": "x", "deep": {"s": [number]}} for number in range(most)])
+        line.wait()
+        line.wait()
     for thread in threads:
         thread.join()
-    assert errors == []
-    assert points.get("one")[0].payload == {"a": 59, "b": 59, "c": 59}
+    assert wrong == []
     db.close()
 
 

@@ -127,13 +127,10 @@ def test_recall_is_kept_under_filters_of_every_selectivity(filled: Filled, kind:
         assert {len(hits) for hits in answers} == {min(10, most)}
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("metric", "state"), [place for place in PLACES if place[0] in ("cosine", "euclidean")])
 def test_recall_is_kept_where_deleted_points_crowd_the_place(
     tmp_path: Path, metric: Metric, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if (metric, state) == ("euclidean", "probe"):
-        pytest.skip("probing is for cosine")
     monkeypatch.setattr(probing, "PROBE_POINTS_MIN", 5_000 if state == "probe" else POINTS * 10)
     filled = Filled(tmp_path, metric, state)
     for share in (0.005, 0.05, 0.09, 0.2):

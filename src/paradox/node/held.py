@@ -106,6 +106,7 @@ class HeldCollection:
         if self.manifest is not None:
             self.stamp = self.manifest.stamp
             engine.routing = self.manifest.routing or engine.routing
+            engine.remembered = {field: frozenset(kinds) for field, kinds in self.manifest.fields.items()}
             engine.applied = self.manifest.position
             self._load_segments(self.manifest, engine)
         return engine
@@ -238,6 +239,7 @@ class HeldCollection:
     def commit_patch(self, keys: list[Key], payloads: list[bytes]) -> int:
         """Set payload fields of points."""
         self._check_writable()
+        self.wait_for_room(self)
         return self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()))
 
     def commit_remove(self, keys: list[Key]) -> int:

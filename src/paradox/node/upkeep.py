@@ -87,6 +87,7 @@ class Upkeep:
             new = self._build(number, [Source(growing, rows)]) if len(rows) else None
             with held.committer.turn:
                 self._carry_deaths([growing], new, position)
+                held.engine.remember([growing])
                 held.engine.shards[number].exchange([growing], new[0] if new else None)
                 del frozen.growing[number]  # so that whoever tries again after a failure goes on from here
         before = held.manifest.position if held.manifest else 0
@@ -163,6 +164,7 @@ class Upkeep:
         new = self._build(shard, sources) if sources else None
         with held.committer.turn:
             self._carry_deaths([source.segment for source in sources], new, position)
+            held.engine.remember(old)
             held.engine.shards[shard].exchange(old, new[0] if new else None)
         if new is not None:
             names = tuple(segment.name for segment in old)
@@ -271,6 +273,7 @@ class Upkeep:
             quarantined={name: reason for name, reason in sorted(held.quarantined.items()) if not name.startswith(MANIFESTS)},
             map=plain,
             routing=held.engine.routing,
+            fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},
         )
         self._made += 1
         held.store.put(f"{MANIFESTS}{self._made:020d}", encode_manifest(manifest))

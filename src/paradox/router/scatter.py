@@ -31,12 +31,13 @@ from paradox.shard.build import Segment
 from paradox.shard.engine import Held, ShardEngine, take
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
-from paradox.shard.search import Found, Visit, matching
+from paradox.shard.search import Found, Visit, is_filtered, matching
 from paradox.space.regions import assign, centres, rank
 
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
 NO_HASHES = np.empty(0, dtype=np.uint64)
 """Growing segments find keys without hashes."""
+FIELDS_REMEMBERED_MAX = 10_000
 TEXT_DEPTH = 4
 TEXT_DEPTH_MIN = 50
 
@@ -50,6 +51,7 @@ class Scatter:
         self.costs = costs
         self.shards = [ShardEngine(number, spec, kernels) for number in range(spec.shards)]
         self.applied = 0
+        self.remembered: dict[str, frozenset[str]] = {}
         self.moves = 0  # raised when points stand in their new places, before they leave the old ones
         self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
@@ -131,9 +133,16 @@ class Scatter:
         """Return the number of live points."""
         return sum(shard.count() for shard in self.shards)
 
+    def remember(self, segments: Sequence[Segment]) -> None:
+        """Keep in mind the fields of segments that are about to be rewritten without their dead points."""
+        for segment in segments:
+            for field, kinds in segment.columns().fields().items():
+                if field in self.remembered or len(self.remembered) < FIELDS_REMEMBERED_MAX:
+                    self.remembered[field] = self.remembered.get(field, frozenset()) | kinds
+
     def fields(self) -> dict[str, frozenset[str]]:
-        """Return the payload fields seen, with the kinds of their values."""
-        seen: dict[str, frozenset[str]] = {}
+        """Return the payload fields that any point ever had, with the kinds of their values."""
+        seen = dict(self.remembered)
         for shard in self.shards:
             for field, kinds in shard.fields().items():
                 seen[field] = seen.get(field, frozenset()) | kinds
@@ -165,7 +174,7 @@ class Scatter:
         if found and is_starved(answers, ranking, k=question.k):
             answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
         holders = {shard_name(number): "answered" for number in sorted({visit.shard for visit in visits})}
-        routed = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards)).recall
+        routed = self._routing(question).recall
         share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
         trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=share)
         return Answers(of=answers, position=position, coverage=Coverage(share=1.0, holders=holders), trace=trace.plan)
@@ -200,8 +209,14 @@ class Scatter:
         if len(queries) > 1:
             parts = [self._patiently(query[None], question) for query in queries]
             return stack([{id(visit.segment): (found, visit) for found, visit in part} for part in parts])
-        way = choose_patience(self.routing, recall=question.recall, exact=question.exact, shards=len(self.shards))
-        return self._visit(queries, question, way.patience)
+        return self._visit(queries, question, self._routing(question).patience)
+
+    def _routing(self, question: Question) -> Routing:
+        """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them: what
+        another vector or a filter leaves may stand anywhere.
+        """
+        anywhere = question.using != self.spec.main or is_filtered(question)
+        return choose_patience(self.routing, recall=question.recall, exact=question.exact or anywhere, shards=len(self.shards))
 
     def near(self, query: NDArray[Any], question: Question, *, patience: int) -> tuple[list[Key], int]:
         """Return the keys nearest to one (1, d) query, with this patience, and how many shards were visited."""

@@ -41,7 +41,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows.
 
-    quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing.
+    quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. fields: the payload fields
+    that points ever had, and the kinds of their values, also where the points are gone.
     """
 
     version: int = VERSION
@@ -52,6 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: dict[str, str] = {}
     map: dict[str, Any]
     routing: tuple[Routing, ...] = ()
+    fields: dict[str, tuple[str, ...]] = {}
 
 
 def map_to_plain(regions: RegionMap) -> dict[str, Any]:

@@ -41,12 +41,17 @@ class Visit(msgspec.Struct, frozen=True):
     allowed: int | None
 
 
+def is_filtered(question: Question) -> bool:
+    """Tell whether not every point may answer."""
+    return question.where is not None or question.modality is not None or question.between_us is not None
+
+
 def matching(segment: Segment, question: Question) -> Mask | None:
     """Return (n,) rows that pass the question's filter, modality and times, dead ones included; None when nothing is asked.
 
     Masks of sealed segments are kept, since their rows never change.
     """
-    if question.where is None and question.modality is None and question.between_us is None:
+    if not is_filtered(question):
         return None
     if isinstance(segment, Sealed):
         where = msgspec.json.encode(question.where)  # as values, 1 and true would be one key
@@ -100,7 +105,7 @@ def search_segment(segment: Segment, queries: NDArray[Any], question: Question, 
     vectors = segment.vectors[question.using]
     rows = segment.rows
     few_dead = 0 < segment.dead <= rows * DEAD_SHARE_MASKED and vectors.present() is None
-    if few_dead and question.where is None and question.modality is None and question.between_us is None:
+    if few_dead and not is_filtered(question):
         allow, filtered, allowed = None, False, rows - segment.dead
     else:
         allow, filtered = allowed_rows(segment, question, vectors)
