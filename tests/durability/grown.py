@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from unittest.mock import patch
+
+import numpy as np
 
 from durability.lives import NAME, Deed, Shape, World, after, id_of, perform
 from durability.mirror import HastyDisk, StillWorker, still_database
@@ -13,18 +16,24 @@ from paradox.model.schema import Limits
 from paradox.node.embedded import EmbeddedDatabase
 from worlds import TestEnv
 
-LIMITS = Limits(growing_points_max=100, region_points_max=30, region_points_min=4, segment_points_max=110, log_file_bytes_max=9_000)
+LIMITS = Limits(growing_points_max=100, region_points_max=30, region_points_min=4, segment_points_max=110, log_file_bytes_max=4_000)
 SHAPE = Shape(limits=LIMITS, text=True)
+SEEDS = itertools.count(2)
+"""No two openings may give a segment the same random name."""
 
 
 class Grown:
-    """The database in `folder`, closed. worlds: what it held at each log position. segments: the ids in each segment."""
+    """The database in `folder`, closed. worlds: what it held at each log position.
+
+    segments: the ids that live in each segment. rows: all ids in it, dead ones too; what was updated later needs them to be replayed.
+    """
 
     def __init__(self, folder: Path, shape: Shape = SHAPE) -> None:
         self.folder = folder
         self.shape = shape
         self.worlds: dict[int, World] = {0: World({})}
         self.segments: dict[str, set[int | str]] = {}
+        self.rows: dict[str, set[int | str]] = {}
         self._grow()
 
     @property
@@ -67,13 +76,16 @@ class Grown:
             do("add", range(200 + 9 * number, 210 + 9 * number), 10 + number)
         do("update", range(100, 104), 3)
         for segment in embedded.opened(NAME).held.engine.segments():
-            self.segments[segment.name] = set(segment.keys_at(segment.alive().nonzero()[0]))  # type: ignore[arg-type]
+            keys = segment.keys_at(np.arange(segment.rows))
+            self.rows[segment.name] = set(keys)  # type: ignore[arg-type]
+            self.segments[segment.name] = {key for key, alive in zip(keys, segment.alive(), strict=True) if alive}  # type: ignore[misc]
         database.close()
 
 
 def opened(folder: Path, shape: Shape = SHAPE, *, read_only: bool = False, env: TestEnv | None = None) -> EmbeddedDatabase:
     """Open a database without background work, and without waiting for the disk."""
     folder.mkdir(exist_ok=True)
+    env = env or TestEnv(next(SEEDS), now_us=1_800_000_000_000_000)
     return still_database(folder, disk=HastyDisk(), env=env, read_only=read_only, limits=shape.limits)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from disks import Inode, Loss, SimulatedDisk
+from paradox.model.schema import Limits
 from paradox.node.embedded import EmbeddedDatabase
 from paradox.node.held import HeldCollection
 from paradox.node.upkeep import Upkeep
@@ -187,4 +188,4 @@ def still_database(root: Path, *, disk: Any = None, env: TestEnv | None = None, 
         patch("paradox.node.embedded.RealDisk", (lambda: disk) if disk is not None else RealDisk),
         patch("paradox.node.embedded.RealEnv", lambda: env or TestEnv()),
     ):
-        return EmbeddedDatabase(root, **{"read_only": False, "origin": ""} | options)
+        return EmbeddedDatabase(root, **{"read_only": False, "origin": "", "limits": Limits()} | options)

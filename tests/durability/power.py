@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from disks import LOSSES, Loss
@@ -43,7 +44,7 @@ class Life:
         self, home: Path, shape: Shape, seed: int, *, losses: tuple[Loss, ...], begin: Wreck | None = None, keep_every: int = 0
     ) -> None:
         self.shape = shape
-        self.dice = random.Random(seed)
+        self.dice, self.dice_of_losses = random.Random(seed), random.Random(f"losses {seed}")
         self.losses = losses
         self.root, self.wreck = home / "life", home / "wreck"
         self.env = TestEnv(seed)
@@ -62,12 +63,13 @@ class Life:
         self.worker = embedded.worker
         return Database(embedded)
 
-    def live(self, deeds: int) -> None:
+    def live(self, deeds: int, *, first: Sequence[Deed] = ()) -> None:
+        """Do so many deeds, beginning with `first`."""
         database = self.open()
         self.world, self.in_flight = settled_with(self.shape, self.world, world_in(self.shape, database), self.in_flight), []
         collection = self.shape.collection(database)
         for number in range(deeds):
-            deed = next_deed(self.dice, sorted(self.world.points, key=str), self.shape)
+            deed = first[number] if number < len(first) else next_deed(self.dice, sorted(self.world.points, key=str), self.shape)
             self.in_flight = [deed]
             perform(database, collection, self.shape, deed)
             self.world, self.in_flight = after(self.world, self.shape, deed), []
@@ -88,7 +90,7 @@ class Life:
     def cut(self, operation: str) -> None:
         self.operations += 1
         for loss in self.losses if self.operations % 3 else LOSSES[-1:]:
-            left = self.disk.after_power_cut(loss, self.dice)
+            left = self.disk.after_power_cut(loss, self.dice_of_losses)
             mark = hash((tuple(left.items()), id(self.world), tuple(deed.tag for deed in self.in_flight)))
             if mark in self._seen:
                 continue

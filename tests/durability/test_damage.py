@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durability.grown import SHAPE, Grown, opened, work
+from durability.harms import HARMED, harm_and_look
 from durability.lives import ASIDE, NAME, Deed, Points, World, after, expect_agreement, found, id_of, perform
 from paradox.client.sync import Database
-from paradox.errors import FormatTooNew, LogCorrupt, ParadoxError, SegmentCorrupt, StoreUnreadable
-
-pytestmark = pytest.mark.slow
-
-NUMBERS = itertools.count()
+from paradox.errors import LogCorrupt, SegmentCorrupt, StoreUnreadable
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +48,12 @@ def points_files(folder: Path) -> list[Path]:
     return sorted(home(folder).glob("segments/*/points"))
 
 
+def left_without(grown: Grown, segment: str) -> Points:
+    """Return the points that are left when a segment is set aside. Updates that came later are lost with the points they changed."""
+    later = {key for key in grown.segments["growing"] if key in grown.rows[segment] and "changed" in grown.world.points[key].payload}
+    return {key: point for key, point in grown.world.points.items() if key not in grown.segments[segment] | later}
+
+
 # What is in the folder
 
 
@@ -63,7 +64,7 @@ def test_the_folder_under_test_has_everything(grown: Grown) -> None:
     assert sum(name.endswith(".probe") for name in files) == 2
     assert sum("/text/" in name for name in files) > 2
     assert sum(name.startswith("manifests/") for name in files) == 2
-    assert sum(name.startswith("log/") for name in files) > 2
+    assert sum(name.startswith("log/") for name in files) >= 2
     assert len(grown.segments) == 3
     database = Database(opened(grown.folder, read_only=True))
     expect_agreement(SHAPE, database, grown.world, random.Random(1))
@@ -77,7 +78,7 @@ def test_a_damaged_segment_is_set_aside_and_the_other_serves(grown: Grown, folde
     damaged = points_files(folder)[0]
     name = damaged.parent.name
     flip(damaged, -30)
-    left = {key: point for key, point in grown.world.points.items() if key not in grown.segments[name]}
+    left = left_without(grown, name)
     for _ in range(2):
         database = Database(opened(folder))
         collection = database[NAME]
@@ -101,7 +102,7 @@ def test_a_damaged_segment_stays_set_aside_whatever_is_written_afterwards(grown:
     damaged = points_files(folder)[0]
     name = damaged.parent.name
     flip(damaged, -30)
-    world = World({key: point for key, point in grown.world.points.items() if key not in grown.segments[name]})
+    world = World(left_without(grown, name))
     for tag in (50, 51, 52):
         embedded = opened(folder)
         database = Database(embedded)
@@ -142,7 +143,8 @@ def test_a_changed_vector_is_found_by_verify_and_never_merged(grown: Grown, fold
 def test_an_unreadable_payload_is_a_named_error(grown: Grown, folder: Path) -> None:
     path = points_files(folder)[0]
     content = path.read_bytes()
-    at = content.index(b"\xa4kind")
+    stored = next(point for key, point in grown.world.points.items() if key in grown.segments[path.parent.name])
+    at = content.index(msgspec.msgpack.encode(stored.payload))
     path.write_bytes(content[:at] + b"\xc1" + content[at + 1 :])
     database = Database(opened(folder))
     unreadable = 0
@@ -309,122 +311,9 @@ def test_a_damaged_identity_is_named(folder: Path, content: bytes, read_only: bo
 # Any place
 
 
-HARMS = ("flip", "zeros", "cut", "insert", "repeat", "missing")
-
-
-def harm(path: Path, how: str, at: float, size: int) -> bool:
-    """Damage a file, and tell whether it changed."""
-    content = path.read_bytes()
-    place = min(int(at * len(content)), max(len(content) - 1, 0))
-    match how:
-        case "flip":
-            changed = content[:place] + bytes(byte ^ (1 << size % 8) for byte in content[place : place + 1]) + content[place + 1 :]
-        case "zeros":
-            changed = content[:place] + bytes(len(content[place : place + size])) + content[place + size :]
-        case "cut":
-            changed = content[:place]
-        case "insert":
-            changed = content[:place] + b"\x07" * size + content[place:]
-        case "repeat":
-            changed = content[:place] + content[:size] + content[place + size :]
-        case _:
-            path.unlink()
-            return True
-    path.write_bytes(changed)
-    return changed != content
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("bench")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@settings(max_examples=250, deadline=None)
-@given(
-    number=st.integers(0, 10_000),
-    how=st.sampled_from(HARMS),
-    at=st.one_of(st.floats(0, 1), st.sampled_from((0.0, 0.001, 0.99, 0.999, 1.0))),
-    size=st.integers(1, 600),
-    read_only=st.booleans(),
-)
+@settings(max_examples=200, deadline=None)
+@given(harmed=st.fixed_dictionaries(HARMED))
 def test_whatever_happens_to_a_file_nothing_wrong_is_called_sound(
-    grown: Grown, bench: Path, number: int, how: str, at: float, size: int, read_only: bool
+    grown: Grown, tmp_path_factory: pytest.TempPathFactory, harmed: dict[str, Any]
 ) -> None:
-    folder = grown.copy(bench / f"{next(NUMBERS)}")
-    files = grown.files()
-    path = folder / files[number % len(files)].relative_to(grown.folder)
-    changed = harm(path, how, at, size)
-    name = path.relative_to(folder).as_posix()
-    try:
-        embedded = opened(folder, read_only=read_only)
-        database = Database(embedded)
-        collection = database[NAME]
-    except (LogCorrupt, StoreUnreadable, FormatTooNew) as error:
-        assert changed
-        assert expected_refusal(name, error)
-        return
-    except ParadoxError as error:
-        assert name.endswith("spec.json"), error
-        assert how == "missing"
-        return
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays readable
-    expect_sense(grown, database, collection, name)
-    database.close()
-
-
-def expected_refusal(name: str, error: ParadoxError) -> bool:
-    """Tell whether a file's damage may keep a collection from being opened."""
-    if name == "paradox.json":
-        return isinstance(error, StoreUnreadable | FormatTooNew)
-    if name.endswith("spec.json"):
-        return isinstance(error, StoreUnreadable | FormatTooNew)
-    return "/log/" in name and isinstance(error, LogCorrupt)
-
-
-def expect_sense(grown: Grown, database: Database, collection: Any, name: str) -> None:
-    """What is served is right, or the damaged file is named."""
-    served, unreadable = readable(collection)
-    query = np.random.default_rng(1).normal(size=8).astype(np.float32)
-    for options in ({}, {"exact": True}, {"where": "kind = 3"}, {"mode": "text"}):
-        asked: Any = "tide" if options.get("mode") == "text" else query
-        assert {hit.id for hit in collection.search(asked, k=20, **options)} <= served.keys() | unreadable
-    assert collection.count() == len(served) + len(unreadable)
-    damaged = [*database.status()["quarantined"], *(each["file"] for each in database.verify()["damaged"])]
-    possible = [world.points for world in grown.worlds.values()] if "/log/" in name else [grown.world.points]
-    if not damaged:
-        assert served in possible
-        return
-    assert any(each.removeprefix(f"{NAME}/").split("/")[0] in name for each in damaged), (name, damaged)
-    lost = grown.segments.get(name.split("/")[3], set()) if "/segments/" in name else set()
-    for points in possible:
-        if all(served.get(key) == point for key, point in points.items() if key not in lost) and served.keys() <= points.keys():
-            return
-    raise AssertionError(f"{name}: what is served was never there")
-
-
-def readable(collection: Any) -> tuple[Points, set[int | str]]:
-    """Return the points that can be read, and the ids of the others."""
-    try:
-        return found(SHAPE, collection), set()
-    except SegmentCorrupt:
-        pass
-    unreadable = set()
-    for hit in collection.scroll():
-        try:
-            assert isinstance(hit.payload, dict)
-        except SegmentCorrupt:
-            unreadable.add(hit.id)
-    names = [hit.id for hit in collection.scroll() if hit.id not in unreadable]
-    points = {}
-    for hit in collection.get(names, with_vectors=True):
-        points[hit.id] = grown_point(hit)
-    return points, unreadable
-
-
-def grown_point(hit: Any) -> Any:
-    from durability.lives import Point
-
-    return Point({"vector": tuple(hit.vector.tolist())}, hit.payload, hit.origin)
+    harm_and_look(grown, tmp_path_factory.getbasetemp(), **harmed)

@@ -19,11 +19,9 @@ from paradox.client.sync import Collection, Database
 from paradox.errors import LogUnavailable, ParadoxError, StoreFull
 from worlds import TestEnv
 
-pytestmark = pytest.mark.slow
-
 SHAPE = Shape(limits=LIMITS, batch_max=20, shards=2, copies=2)
 PLAIN = Shape(limits=LIMITS, batch_max=20)
-OPERATIONS = ("append", "sync", "create", "extend", "publish", "sync_folder", "make_folder", "truncate", "remove")
+OPERATIONS = ("append", "sync", "create", "extend", "publish", "sync_folder", "make_folder", "remove")
 
 
 def faulty(folder: Path, operation: str, error: int, *, nth: int = 1, times: int = 1, written: int = 0, shape: Shape = PLAIN) -> Any:
@@ -109,20 +107,20 @@ def test_after_a_failed_sync_nothing_is_written_until_the_database_is_opened_ane
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_whatever_fails_once_costs_nothing_that_was_acknowledged(tmp_path: Path, operation: str, error: int) -> None:
     failed = 0
-    for nth in (1, 2, 3, 5, 8, 13, 21, 34):
+    for nth in (1, 4, 12, 30):
         failed += live_with_a_fault(tmp_path / f"{nth}", operation, error, nth)
-    assert failed >= (5 if operation not in ("make_folder", "truncate") else 1)
+    assert failed >= (2 if operation != "make_folder" else 1)
 
 
 def live_with_a_fault(folder: Path, operation: str, error: int, nth: int) -> bool:
-    """Do sixty deeds on a disk whose n-th such operation fails, trying each again; tell whether it did fail."""
+    """Do some deeds on a disk whose n-th such operation fails, trying each again; tell whether it did fail."""
     embedded, disk = faulty(folder, operation, error, nth=nth, shape=SHAPE)
     database = Database(embedded)
     collection = SHAPE.collection(database)
     disk.armed = True
     dice = random.Random(nth)
     world, failed = World({}), False
-    for _ in range(60):
+    for _ in range(45):
         deed = next_deed(dice, sorted(world.points, key=str), SHAPE, alone=False)
         for again in (True, False):
             try:
