@@ -1,0 +1,145 @@
+"""Regions follow density: they split where points crowd, are given up where few are left, and every point always has one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine.clusters import Clusters
+from paradox.model.schema import Limits, Metric
+from paradox.model.topology import RegionMap
+from paradox.space.regions import assign, single_region
+from paradox.space.split import children_wanted, cluster, evolve, place
+
+LIMITS = Limits(region_points_max=100, region_points_min=10)
+
+
+def grown(points: NDArray[np.float32], regions: RegionMap, *, shards: int, metric: Metric, limits: Limits = LIMITS) -> RegionMap:
+    """Return the map once it has come to rest."""
+    for _ in range(12):
+        new = evolve(regions, points, np.ones(len(points)), limits=limits, shards=shards, metric=metric)
+        if new is None:
+            return regions
+        expect_sound(regions, new, shards=shards)
+        regions = new
+    raise AssertionError("the map does not come to rest")
+
+
+def expect_sound(old: RegionMap, new: RegionMap, *, shards: int) -> None:
+    assert new.epoch == old.epoch + 1
+    assert len(set(new.names.tolist())) == len(new)
+    assert new.next_name > new.names.max()
+    kept = set(new.names.tolist()) & set(old.names.tolist())
+    assert all(name < old.next_name for name in kept)
+    assert all(name >= old.next_name for name in set(new.names.tolist()) - kept), "a name was used again"
+    assert new.centroids.shape == (len(new), old.centroids.shape[1])
+    assert ((new.shard_of >= 0) & (new.shard_of < shards)).all()
+    if len(old) > 1:
+        before, after = dict(zip(old.names, old.shard_of, strict=True)), dict(zip(new.names, new.shard_of, strict=True))
+        assert all(before[name] == after[name] for name in kept), "a region that stayed changed its shard"
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize(("shards", "copies"), [(1, 1), (4, 2), (16, 2)])
+def test_every_point_has_a_region_whatever_splits_and_merges(metric: Metric, shards: int, copies: int) -> None:
+    clusters = Clusters(metric, seed=1, dimensions=16)
+    points = clusters.draw(4_000)
+    regions = grown(points, single_region(16), shards=shards, metric=metric)
+    lists = assign(points, regions, metric=metric, copies=copies)
+    assert (lists >= 0).all()
+    counts = np.bincount(lists[:, 0], minlength=len(regions))
+    assert counts.max() <= LIMITS.region_points_max
+    few = points[:300]
+    shrunk = grown(few, regions, shards=shards, metric=metric)
+    assert len(shrunk) < len(regions)
+    assert (assign(points, shrunk, metric=metric)[:, 0] >= 0).all()
+    assert np.bincount(assign(few, shrunk, metric=metric)[:, 0], minlength=len(shrunk)).min() >= LIMITS.region_points_min
+
+
+def test_a_map_that_fits_is_left_alone() -> None:
+    points = Clusters("cosine", seed=2, dimensions=8).draw(90)
+    assert evolve(single_region(8), points, np.ones(90), limits=LIMITS, shards=4, metric="cosine") is None
+
+
+def test_a_collection_that_becomes_empty_but_for_a_few_keeps_a_region() -> None:
+    clusters = Clusters("cosine", seed=3, dimensions=8)
+    regions = grown(clusters.draw(1_000), single_region(8), shards=1, metric="cosine")
+    few = clusters.draw(5)
+    shrunk = grown(few, regions, shards=1, metric="cosine")
+    assert len(shrunk) >= 1
+    assert (assign(few, shrunk, metric="cosine")[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_heap_of_equal_points_does_not_multiply_regions(metric: Metric) -> None:
+    """It cannot be cut, and trying again and again must not fill the map."""
+    points = np.tile(np.arange(1, 9, dtype=np.float32), (5_000, 1))
+    regions = single_region(8)
+    for _ in range(8):
+        regions = evolve(regions, points, np.ones(len(points)), limits=LIMITS, shards=4, metric=metric) or regions
+    assert len(regions) <= children_wanted(len(points), LIMITS)
+    assert (assign(points, regions, metric=metric, copies=2)[:, 0] >= 0).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), metric=st.sampled_from(["cosine", "euclidean"]), shards=st.sampled_from([1, 4, 16]))
+@settings(max_examples=25, deadline=None)
+def test_growth_and_loss_in_any_order_leave_a_sound_map(seed: int, metric: Metric, shards: int) -> None:
+    dice = np.random.default_rng(seed)
+    regions = single_region(6)
+    for _ in range(6):
+        centre = dice.normal(size=(1, 6)) * 10 ** dice.uniform(-2, 2)
+        points = (centre + dice.normal(size=(dice.integers(1, 800), 6))).astype(np.float32)
+        new = evolve(regions, points, dice.uniform(0.5, 3, size=len(points)), limits=LIMITS, shards=shards, metric=metric)
+        if new is not None:
+            expect_sound(regions, new, shards=shards)
+            regions = new
+        assert (assign(points, regions, metric=metric, copies=2)[:, 0] >= 0).all()
+
+
+def test_the_same_points_give_the_same_map() -> None:
+    points = Clusters("cosine", seed=4, dimensions=16).draw(3_000)
+    maps = [grown(points, single_region(16), shards=8, metric="cosine") for _ in range(2)]
+    assert np.array_equal(maps[0].centroids, maps[1].centroids)
+    assert np.array_equal(maps[0].shard_of, maps[1].shard_of)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize(("regions", "shards"), [(66, 4), (66, 8), (66, 16), (400, 16), (1_000, 16), (1_000, 64)])
+def test_shards_are_balanced(metric: Metric, regions: int, shards: int) -> None:
+    """Regions of a real map hold from a tenth of the most to the most."""
+    dice = np.random.default_rng(regions + shards)
+    centroids = Clusters(metric, seed=5, dimensions=32).draw(regions)
+    weights = dice.uniform(0.1, 1.0, size=regions) * 2_000
+    shard_of = place(centroids, weights, shards, metric=metric)
+    load = np.bincount(shard_of, weights=weights, minlength=shards)
+    assert (load > 0).all()
+    assert load.max() <= 1.3 * load.mean()
+
+
+def test_as_many_shards_as_regions_take_one_each() -> None:
+    centroids = Clusters("cosine", seed=6, dimensions=8).draw(4)
+    assert place(centroids, np.ones(4), 4, metric="cosine").tolist() == [0, 1, 2, 3]
+    assert place(centroids, np.ones(4), 9, metric="cosine").tolist() == [0, 1, 2, 3]
+
+
+def test_neighbouring_regions_share_shards() -> None:
+    """Sixteen tight groups of regions on sixteen shards: most groups stay together."""
+    dice = np.random.default_rng(7)
+    groups = dice.normal(size=(16, 32))
+    centroids = (np.repeat(groups, 10, axis=0) + 0.05 * dice.normal(size=(160, 32))).astype(np.float32)
+    shard_of = place(centroids, np.ones(160), 16, metric="cosine").reshape(16, 10)
+    together = np.mean([np.bincount(row).max() / 10 for row in shard_of])
+    assert together >= 0.7
+
+
+def test_clusters_of_a_mixture_are_found() -> None:
+    clusters = Clusters("cosine", seed=8, dimensions=32, spread=0.1)
+    points = clusters.draw(4_000)
+    found = cluster(points, 80, metric="cosine", seed=0)
+    unit = points / np.linalg.norm(points, axis=1)[:, None]
+    assert found.shape == (80, 32)
+    assert np.isfinite(found).all()
+    assert np.median((unit @ found.T).max(axis=1)) > 0.95
