@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from paradox.client.payloads import decode_payload
 from paradox.client.times import datetime_of
-from paradox.model.points import Id, id_of
+from paradox.model.points import Id, Key, id_of
 from paradox.model.queries import Answer, Answers, Coverage, Plan
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ class Hit:
     else None. modality: one word. origin: who wrote the point.
     """
 
-    __slots__ = ("_at_us", "_encoded", "_payload", "distance", "id", "modality", "origin", "score", "vector")
+    __slots__ = ("_at_us", "_encoded", "_key", "_payload", "distance", "modality", "origin", "score", "vector")
 
     def __init__(
         self,
-        id: Id,
+        key: Key,
         score: float,
         distance: float,
         encoded: bytes | None,
@@ -41,7 +42,7 @@ class Hit:
         at_us: int,
         origin: str,
     ) -> None:
-        self.id = id
+        self._key = key
         self.score = score
         self.distance = distance
         self.vector = vector
@@ -50,6 +51,11 @@ class Hit:
         self._at_us = at_us
         self._encoded = encoded
         self._payload: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> Id:
+        """The id as it was given."""
+        return id_of(self._key)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -128,7 +134,8 @@ class Hits(list[Hit]):
 
 def hits_of(answers: Answers, number: int = 0) -> Hits:
     """Return the hits of one of several queries."""
-    return Hits(rows_of(answers.of[number]), position=answers.position, coverage=answers.coverage, trace=answers.trace)
+    trace = partial(answers.trace, number) if number else answers.trace
+    return Hits(rows_of(answers.of[number]), position=answers.position, coverage=answers.coverage, trace=trace)
 
 
 def rows_of(answer: Answer) -> list[Hit]:
@@ -137,7 +144,7 @@ def rows_of(answer: Answer) -> list[Hit]:
     return list(
         map(
             Hit,
-            map(id_of, answer.keys),
+            answer.keys,
             answer.score.tolist(),
             answer.distance.tolist(),
             answer.payloads if answer.payloads is not None else [None] * count,

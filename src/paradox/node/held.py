@@ -18,6 +18,7 @@ from paradox.model.events import SegmentQuarantined
 from paradox.model.points import Key, Points
 from paradox.model.schema import CollectionSpec, Limits
 from paradox.model.stamps import next_stamp
+from paradox.node.asking import Asking
 from paradox.node.commit import Committer
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
@@ -82,6 +83,7 @@ class HeldCollection:
         self._following = RLock()
         self.committer = Committer(log, self.apply, self._draft_write)
         self.engine = self._open()
+        self.asking = Asking(lambda questions: self.engine.search_together(questions))
         self.refresh()
 
     # -- opening

@@ -32,7 +32,7 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
     prepare(held, operation.question.after)
     started = held.env.elapsed_s()
     question = settle(opened, operation.question, operation.like, limits)
-    answers = held.engine.search(question)
+    answers = held.asking.search(question) if is_joinable(question) else held.engine.search(question)
     elapsed = held.env.elapsed_s() - started
     if question.deadline_s is not None and elapsed > question.deadline_s:
         raise DeadlineExceeded(
@@ -42,6 +42,11 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
     if operation.question.explain:
         answers.trace = lambda: measured_plan(held, question, answers, elapsed)
     return answers
+
+
+def is_joinable(question: Question) -> bool:
+    """Tell whether a question may be answered together with others: it is one vector, and its own effort need not be known."""
+    return question.mode == "vector" and not question.explain and question.vectors is not None and len(question.vectors) == 1
 
 
 def explain(opened: OpenedCollection, operation: ExplainPlan, limits: Limits) -> Plan:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -30,9 +32,11 @@ class Ranking(msgspec.Struct, frozen=True):
 
 def merge(found: Sequence[Found], *, k: int, copies: int) -> Ranking:
     """Return the best of all segments' candidates, k · copies and a few more, ties at the edge included."""
-    score = found[0].score if len(found) == 1 else np.concatenate([part.score for part in found], axis=1)
-    row = found[0].row if len(found) == 1 else np.concatenate([part.row for part in found], axis=1)
-    segment = np.repeat(np.arange(len(found)), [part.row.shape[1] for part in found])
+    score, row, segment = found[0].score, found[0].row, np.zeros(found[0].row.shape[1], dtype=np.int64)
+    if len(found) > 1:
+        score = np.concatenate([part.score for part in found], axis=1)
+        row = np.concatenate([part.row for part in found], axis=1)
+        segment = np.repeat(np.arange(len(found)), [part.row.shape[1] for part in found])
     keep = k * copies + SLACK
     if len(score) == 1:
         return _merge_one(score[0], row[0], segment, keep)
@@ -96,25 +100,28 @@ def answers_of(
 ) -> list[Answer]:
     """Return one Answer a query: k different points, best first, ties by id. metric None: scores that are no distances (text, fused)."""
     valid = ranking.row >= 0
-    flat = np.flatnonzero(valid.ravel())
-    fetched = fetch(segments, ranking.segment.ravel()[flat], ranking.row.ravel()[flat], with_payload=with_payload)
-    scores = ranking.score.ravel()[flat]
-    ends = np.cumsum(valid.sum(axis=1)).tolist()
-    tied = bool(np.any(scores[1:] == scores[:-1]))
+    counts = valid.sum(axis=1).tolist()
+    full = min(counts, default=0) == valid.shape[1]
+    taken: Any = slice(None) if full else valid
+    segment, row, score = ranking.segment[taken].ravel(), ranking.row[taken].ravel(), ranking.score[taken].ravel()
+    fetched = fetch(segments, segment, row, with_payload=with_payload)
+    distance = distance_of(score, metric) if metric is not None else -score
+    tied = bool((score[1:] == score[:-1]).any())
     answers, start = [], 0
-    for end in ends:
-        chosen = _places(fetched.keys, scores, start, end, k, tied=tied)
-        whole = len(ends) == 1 and chosen == list(range(len(flat)))
-        best = scores[chosen]
-        vectors = _vectors(segments, ranking, flat[chosen], using) if using is not None else None
-        pick = (lambda column: column) if whole else (lambda column, chosen=chosen: [column[place] for place in chosen])
+    for count in counts:
+        end = start + count
+        chosen: Any = slice(start, min(end, start + k))
+        pick: Callable[[list[Any]], list[Any]] = itemgetter(chosen)
+        if tied or len(set(fetched.keys[start:end])) < count:
+            chosen = _places(fetched.keys, score, start, end, k)
+            pick = partial(_picked, chosen)
         answers.append(
             Answer(
                 keys=pick(fetched.keys),
-                score=best,
-                distance=distance_of(best, metric) if metric is not None else -best,
+                score=score[chosen],
+                distance=distance[chosen],
                 payloads=pick(fetched.payloads) if with_payload else None,
-                vectors=vectors,
+                vectors=_vectors(segments, segment[chosen], row[chosen], using) if using is not None else None,
                 modality=pick(fetched.modality),
                 at_us=pick(fetched.at_us),
                 origin=pick(fetched.origin),
@@ -124,15 +131,16 @@ def answers_of(
     return answers
 
 
-def _places(keys: list[Key], scores: NDArray[np.float32], start: int, end: int, k: int, *, tied: bool) -> list[int]:
-    """Return up to k places between start and end: each key once, equal scores in the order of their ids."""
-    places = list(range(start, end))
-    if tied:
-        places.sort(key=lambda place: (-scores[place], sortable(keys[place])))
-    if len(set(keys[start:end])) < end - start:
-        places = list({keys[place]: place for place in reversed(places)}.values())[::-1]
-        places.sort(key=lambda place: (-scores[place], sortable(keys[place])))
-    return places[:k]
+def _places(keys: list[Key], scores: NDArray[np.float32], start: int, end: int, k: int) -> list[int]:
+    """Return up to k places between start and end, best first: each key once, equal scores in the order of their ids."""
+    first: dict[Key, int] = {}
+    for place in sorted(range(start, end), key=lambda place: (-scores[place], sortable(keys[place]))):
+        first.setdefault(keys[place], place)
+    return list(first.values())[:k]
+
+
+def _picked(places: list[int], column: list[Any]) -> list[Any]:
+    return [column[place] for place in places]
 
 
 def sortable(key: Key) -> tuple[int, Any]:
@@ -140,7 +148,6 @@ def sortable(key: Key) -> tuple[int, Any]:
     return (0, key) if isinstance(key, int) else (1, key) if isinstance(key, str) else (2, key)
 
 
-def _vectors(segments: Sequence[Segment], ranking: Ranking, flat: NDArray[np.int64], using: str) -> NDArray[Any]:
-    segment, row = ranking.segment.ravel()[flat], ranking.row.ravel()[flat]
-    rows = [segments[int(number)].vectors[using].matrix()[int(at)] for number, at in zip(segment, row, strict=True)]
+def _vectors(segments: Sequence[Segment], segment: NDArray[np.int64], row: Rows, using: str) -> NDArray[Any]:
+    rows = [segments[number].vectors[using].matrix()[at] for number, at in zip(segment.tolist(), row.tolist(), strict=True)]
     return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)

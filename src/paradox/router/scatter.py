@@ -7,6 +7,7 @@ point stand in complementary regions on other shards.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -155,6 +156,16 @@ class Scatter:
             answers = self._search(question)
             if moves == self.moves:  # else a point may have left one shard unseen and come to another that was visited before
                 return answers
+
+    def search_together(self, questions: list[Question]) -> list[Answers]:
+        """Answer questions of one vector each that differ in nothing else: faster than one by one where a shard looks for all at once."""
+        if len(questions) == 1 or len(self.shards) > 1:
+            return [self.search(question) for question in questions]
+        joint = self.search(msgspec.structs.replace(questions[0], vectors=np.concatenate([question.vectors for question in questions])))
+        return [
+            Answers(of=[answer], position=joint.position, coverage=joint.coverage, trace=partial(joint.trace, number))
+            for number, answer in enumerate(joint.of)
+        ]
 
     def _search(self, question: Question) -> Answers:
         position = self.applied

@@ -47,8 +47,8 @@ class Trace:
         self._question = question
         self._routed = routed
 
-    def plan(self) -> Plan:
-        """Return the plan, with names. Cost: one ranking of regions a segment probed."""
+    def plan(self, query: int = 0) -> Plan:
+        """Return the plan for one of the question's queries, with names. Cost: one ranking of regions a segment probed."""
         shards = sorted({visit.shard for visit in self._visits})
         names: set[int] = set()
         skipped = total = 0
@@ -57,7 +57,7 @@ class Trace:
             parts = [visit for visit in self._visits if visit.shard == number]
             children = []
             for visit in parts:
-                visited = self._regions_visited(visit)
+                visited = self._regions_visited(visit, query)
                 names.update(visited)
                 children.append(self._describe(visit, len(visited)))
             steps.append(Step(what=f"shard {shard_name(number)}", detail=f"{len(parts)} segments", steps=tuple(children)))
@@ -96,15 +96,15 @@ class Trace:
             detail += f", {regions} of {len(segment.region_names) if isinstance(segment, Sealed) else 1} regions"
         return Step(what=WAYS[choice.way], detail=detail, estimated=estimated)
 
-    def _regions_visited(self, visit: Visit) -> list[int]:
+    def _regions_visited(self, visit: Visit, query: int) -> list[int]:
         segment = visit.segment
         if not isinstance(segment, Sealed) or visit.choice.way == "nothing":
             return []
         if visit.choice.way != "probe" or self._question.vectors is None:
             return segment.region_names.tolist()
         metric = self._spec.vectors[self._question.using].metric
-        query: NDArray[Any] = unit(self._question.vectors[:1], metric)
-        nearest = rank(query, np.asarray(segment.centroids()), metric)[0][: visit.choice.probes]
+        asked: NDArray[Any] = unit(self._question.vectors[query : query + 1], metric)
+        nearest = rank(asked, np.asarray(segment.centroids()), metric)[0][: visit.choice.probes]
         return segment.region_names[nearest].tolist()
 
     def _partitions(self, segment: Segment) -> tuple[int, int]:
