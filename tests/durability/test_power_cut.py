@@ -13,7 +13,7 @@ from durability.power import SHAPES, Life
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 
 
-@pytest.mark.parametrize(("name", "deeds"), [("plain", 200), ("copies", 80), ("text", 50)])
+@pytest.mark.parametrize(("name", "deeds"), [("plain", 200), ("copies", 80), ("text", 70)])
 def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(tmp_path: Path, name: str, deeds: int) -> None:
     life = Life(tmp_path, SHAPES[name], 1, losses=("everything",))
     life.live(deeds)
