@@ -32,7 +32,7 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
     prepare(held, operation.question.after)
     started = held.env.elapsed_s()
     question = settle(opened, operation.question, operation.like, limits)
-    answers = held.asking.search(question) if is_joinable(question) else held.engine.search(question)
+    answers = held.asking.search(question) if is_joinable(held, question) else held.engine.search(question)
     elapsed = held.env.elapsed_s() - started
     if question.deadline_s is not None and elapsed > question.deadline_s:
         raise DeadlineExceeded(
@@ -44,9 +44,10 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
     return answers
 
 
-def is_joinable(question: Question) -> bool:
-    """Tell whether a question may be answered together with others: it is one vector, and its own effort need not be known."""
-    return question.mode == "vector" and not question.explain and question.vectors is not None and len(question.vectors) == 1
+def is_joinable(held: HeldCollection, question: Question) -> bool:
+    """Tell whether one look can serve a question and others: one vector, one shard, and no exact search, for which others would wait."""
+    one = question.vectors is not None and len(question.vectors) == 1 and len(held.engine.shards) == 1
+    return one and question.mode == "vector" and not question.exact and not question.explain
 
 
 def explain(opened: OpenedCollection, operation: ExplainPlan, limits: Limits) -> Plan:
