@@ -1,5 +1,22 @@
 """Assertions in what the tests share are explained as theirs are."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
 
+if TYPE_CHECKING:
+    from engine.refusals import World
+
 pytest.register_assert_rewrite("engine.oracle", "engine.refusals", "engine.small")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    from engine.refusals import World  # not before its assertions were registered above
+
+    made = World(tmp_path_factory.mktemp("world"))
+    yield made
+    made.db.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -95,13 +94,6 @@ CONFLICTS = [
     ({"vectors": {"a": 3}}, f"{NOTES.replace('dimensions=3', chr(39).join(('vectors={', 'vector', ': 3}')))}; "
                             "it was asked for with vectors={'a': 3}", "vectors="),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    yield made
-    made.db.close()
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)

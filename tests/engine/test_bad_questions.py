@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -120,13 +118,6 @@ CARETS = [
     ("a bracket left open", "topic = 'sea' and (year = 3", 19, "the '(' opened here is never closed", "expected ')'"),
     ("a quote left open", "topic = 'sea", 9, "the text opened here is never closed", "expected a closing '"),
 ]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    yield made
-    made.db.close()
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -145,13 +144,6 @@ REFUSALS = [
     Refusal("a delete by an unknown field", lambda w: w.notes.delete(where="yeer = 1990"), "filter.field",
             "no point has the field 'yeer'; expected one that some point has"),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    yield made
-    made.db.close()
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
