@@ -15,8 +15,9 @@ from engine.oracle import recall, scores
 from engine.small import opened, settle
 from paradox.client.sync import Collection
 from paradox.model.schema import Limits
+from paradox.router import scatter
 from paradox.shard.engine import ShardEngine
-from paradox.space.regions import assign
+from paradox.space.regions import assign, single_region
 
 POINTS, QUERIES, SHARDS, COPIES = 12_000, 60, 16, 2
 
@@ -159,6 +160,27 @@ def test_a_deleted_point_is_gone_from_all_its_shards(tmp_path: Path) -> None:
         hits = points.search(matrix[0], 400, exact=exact)
         assert sorted(hit.id for hit in hits) == [number for number in range(600) if number % 3]
         assert all(hit.payload.get("changed", False) == (hit.id % 3 == 1) for hit in hits)
+    db.close()
+
+
+def test_a_map_that_comes_while_shards_are_ordered_does_not_disturb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = Clusters("cosine", seed=22, dimensions=16)
+    matrix = clusters.draw(600)
+    db, embedded = opened(tmp_path)
+    points = db.collection("points", dimensions=16, shards=4, copies=2)
+    points.add(ids=list(range(600)), vectors=matrix)
+    settle(embedded)
+    engine = embedded.opened("points").held.engine
+    assert len(engine.regions) > 1
+    ranked = scatter.rank
+
+    def rank(*asked: Any) -> Any:
+        engine.regions = single_region(16)  # fewer regions than the map that is being asked
+        return ranked(*asked)
+
+    monkeypatch.setattr(scatter, "rank", rank)
+    assert points.search(matrix[0], 1)[0].id == 0
+    assert len(engine.regions) == 1
     db.close()
 
 

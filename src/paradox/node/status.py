@@ -29,14 +29,15 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
     if held.read_only:
         held.refresh()
     engine = held.engine
+    regions = engine.regions
     sealed = [segment for segment in engine.segments() if isinstance(segment, Sealed)]
     return {
         "name": held.name,
         "spec": msgspec.to_builtins(held.spec),
         "points": engine.count(),
         "position": engine.applied,
-        "map_epoch": engine.regions.epoch,
-        "regions": len(engine.regions),
+        "map_epoch": regions.epoch,
+        "regions": len(regions),
         "shards": [
             {
                 "name": f"s{shard.number}",

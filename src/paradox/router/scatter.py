@@ -255,8 +255,9 @@ class Scatter:
     def _shard_order(self, queries: NDArray[Any], question: Question) -> list[int]:
         if question.using != self.spec.main or self._main.metric == "hamming":
             return list(range(len(self.shards)))
-        nearest = rank(queries, centres(self.regions), self._main.metric)[0]
-        order = dict.fromkeys(self.regions.shard_of[nearest].tolist())
+        regions = self.regions  # one map from here on, even if a new one comes meanwhile
+        nearest = rank(queries, centres(regions), self._main.metric)[0]
+        order = dict.fromkeys(regions.shard_of[nearest].tolist())
         return [*order, *(number for number in range(len(self.shards)) if number not in order)]
 
     def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
