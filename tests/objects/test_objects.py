@@ -128,6 +128,26 @@ def test_names_that_an_earlier_program_left_are_used_again(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("operation", ["state", "open"])
+def test_an_object_deleted_while_it_is_fetched_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    disk = RealDisk()
+    store = LocalStore(tmp_path, disk)
+    store.put("manifests/1", [b"whole"])
+    path, done = store.path("manifests/1"), getattr(disk, operation)
+
+    def overtaken(asked: Path) -> object:
+        result = done(asked)
+        path.unlink(missing_ok=True)
+        return result
+
+    monkeypatch.setattr(disk, operation, overtaken)
+    try:
+        assert store.get("manifests/1") == b"whole"
+    except KeyError as error:
+        assert error.args == ("manifests/1",)
+    assert not path.exists()
+
+
 def test_a_read_only_store_changes_nothing() -> None:
     disk = SimulatedDisk()
     LocalStore(ROOT, disk).put("a", [b"x"])

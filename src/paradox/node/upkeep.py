@@ -32,6 +32,7 @@ MANIFESTS_KEPT = 2
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
 SAMPLE_MAX = 131_072
+SAMPLE_PER_REGION = 64
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
 
@@ -117,6 +118,9 @@ class Upkeep:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         segment = held.open_segment(name, files)
+        for vector, column in segment.vectors.items():
+            if any(source.segment.vectors[vector].opened for source in sources):
+                column.prepare()
         self._files[name] = files
         held.env.record(SegmentSealed(segment=name, points=segment.rows, elapsed_s=held.env.elapsed_s() - started))
         return segment, layout
@@ -241,13 +245,14 @@ class Upkeep:
             held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 
     def _sample(self, points: int) -> tuple[Matrix, Any]:
-        """Return up to SAMPLE_MAX live main vectors of all segments, in proportion, and how many points each stands for."""
+        """Return some live main vectors of all segments, in proportion, and how many points each stands for."""
         held = self._held
+        wanted = min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + 2 * points // held.limits.region_points_max))
         samples, weights = [], []
         for segment in held.engine.segments():
             rows = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
             if len(rows):
-                share = np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, SAMPLE_MAX * len(rows) // points)]
+                share = np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, wanted * len(rows) // points)]
                 samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[np.sort(share)]]))
                 weights.append(np.full(len(share), len(rows) / len(share)))
         return np.concatenate(samples), np.concatenate(weights)

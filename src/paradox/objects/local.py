@@ -47,11 +47,12 @@ class LocalStore:
         path = self.path(name)
         with _reading(path):
             try:
+                size = self._disk.state(path).size
                 file = self._disk.open(path)
             except FileNotFoundError:  # deleted since
                 raise KeyError(name) from None
             try:
-                return file.read(0, self._disk.state(path).size)
+                return file.read(0, size)
             finally:
                 file.close()
 

@@ -26,6 +26,8 @@ _payload = msgspec.msgpack.Decoder()
 class GrowingVectors:
     """One named vector of a growing segment: the vectors as given, their inverse lengths, and an index over them."""
 
+    opened = True
+
     def __init__(self, spec: VectorSpec, kernels: Kernels) -> None:
         self.spec = spec
         bits = spec.metric == "hamming"

@@ -16,8 +16,8 @@ from paradox.model.points import Mask, Rows
 INTEGER, FLOAT, TEXT, BOOL, ARRAY, OBJECT, NULL, OPAQUE = range(8)
 """Kinds of a value. OPAQUE: what MessagePack has beyond JSON (bytes, times); present, but equal to nothing."""
 _KIND_OF: Mapping[type, int] = {int: INTEGER, float: FLOAT, str: TEXT, bool: BOOL, list: ARRAY, dict: OBJECT, type(None): NULL}
-BATCH_BYTES, BATCH_ROWS = 16 << 20, 65_536
-"""Payloads decoded at a time, so that their Python objects stay a bounded share of memory."""
+BATCH_BYTES, BATCH_ROWS = 16 << 20, 4_096
+"""Payloads decoded at a time: their Python objects stay a bounded share of memory, and no other thread waits long for its turn."""
 _ARRAY_OF_32_BITS = b"\xdd"
 
 

@@ -23,7 +23,7 @@ from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextIndex
 from paradox.shard.columns import Columns, OwnColumns
 from paradox.shard.container import Container, Files, checksum
-from paradox.shard.geometry import Form
+from paradox.shard.geometry import Form, index_form
 
 POINTS_FILE = "points"
 TEXT_FOLDER = "text"
@@ -85,6 +85,15 @@ class SealedVectors:
                 if self._scan is None:
                     self._scan = self._open_scan()
         return self._scan
+
+    @property
+    def opened(self) -> bool:
+        """Whether the index that reads every code is in memory."""
+        return self._scan is not None
+
+    def prepare(self) -> None:
+        """Open that index and ask it something, so that no caller's search has to wait until it is ready."""
+        self.scan.search(index_form(self._matrix[:1], self._inverse[:1], self.spec.metric, self.form), 1)
 
     def _open_scan(self) -> Index:
         from paradox.shard.build import fill_scan

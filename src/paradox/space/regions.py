@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Matrix
 from paradox.model.schema import Metric
 from paradox.model.topology import RegionMap
+from paradox.space.products import products
 
 EXACT_SUM_MAX = 1 << 22
 BLOCK_CELLS = 1 << 20  # points × regions compared at a time: a block of float32 stays within the second-level cache
@@ -90,7 +91,7 @@ def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells
     shard = regions.shard_of if regions.shard_of.max() > 0 else None
     if not complementary:
         return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
-    between = (centroids @ centroids.T) / lengths / lengths[:, None]
+    between = products(centroids, centroids) / lengths / lengths[:, None]
     every = np.broadcast_to(np.arange(len(centroids)), between.shape)
     if shard is not None or len(centroids) <= NEIGHBOURS:
         return _Cells(centroids, squares, lengths, between, every, shard)
@@ -105,15 +106,15 @@ def _steps(vectors: Matrix, scale: float) -> Matrix:
 
 
 def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> NDArray[np.int32]:
-    products = steps @ cells.centroids.T
-    nearness = products if metric != "euclidean" else products - cells.squares / np.float32(2)
+    inner = products(steps, cells.centroids)
+    nearness = inner if metric != "euclidean" else inner - cells.squares / np.float32(2)
     first = nearness.argmax(axis=1)
     lists = np.full((len(steps), copies), -1, dtype=np.int32)
     lists[:, 0] = first
     if copies == 1:
         return lists
     near = cells.neighbours[first]
-    loss = _spill_loss(steps, products, near, first, cells, metric)
+    loss = _spill_loss(steps, inner, near, first, cells, metric)
     rows = np.arange(len(steps))
     apart = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
     for copy in range(1, copies):
@@ -124,7 +125,7 @@ def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> 
 
 
 def _spill_loss(
-    steps: Matrix, products: Matrix, near: NDArray[np.int64], first: NDArray[np.int64], cells: _Cells, metric: Metric
+    steps: Matrix, inner: Matrix, near: NDArray[np.int64], first: NDArray[np.int64], cells: _Cells, metric: Metric
 ) -> NDArray[np.float32]:
     """Return (n, c) SOAR losses of the regions `near` each row.
 
@@ -135,8 +136,8 @@ def _spill_loss(
     length = np.sqrt(square) if metric != "euclidean" else np.ones(len(steps), dtype=np.float32)
     square = np.ones(len(steps), dtype=np.float32) if metric != "euclidean" else square
     centroid_square = np.ones_like(cells.squares) if metric != "euclidean" else cells.squares
-    product = np.take_along_axis(products, near, axis=1) / length[:, None] / cells.lengths[near]
-    at_first = (products[rows, first] / length / cells.lengths[first])[:, None]
+    product = np.take_along_axis(inner, near, axis=1) / length[:, None] / cells.lengths[near]
+    at_first = (inner[rows, first] / length / cells.lengths[first])[:, None]
     residual = np.maximum(square[:, None] - 2 * at_first + centroid_square[first][:, None], np.float32(1e-6))
     along = square[:, None] - at_first - product + cells.between[first[:, None], near]
     return centroid_square[near] - 2 * product + np.float32(SPILL_WEIGHT) * along * along / residual
@@ -149,7 +150,7 @@ def centres(regions: RegionMap) -> Matrix:
 
 def rank(queries: Matrix, centroids: Matrix, metric: Metric) -> NDArray[np.int64]:
     """Return (q, r) regions for each of (q, d) `queries`, nearest first. centroids (r, d) float32. Cost: q · r · d."""
-    nearness = queries @ centroids.T
+    nearness = products(queries, centroids)
     if metric == "euclidean":
         nearness -= np.einsum("rd,rd->r", centroids, centroids) / 2
     return np.argsort(-nearness, axis=1, kind="stable")

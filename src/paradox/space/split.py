@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Matrix
 from paradox.model.schema import Limits, Metric
 from paradox.model.topology import RegionMap
+from paradox.space.products import products
 from paradox.space.regions import assign, levels
 
 ROUNDS = 6
@@ -31,7 +32,7 @@ def cluster(sample: Matrix, clusters: int, *, metric: Metric, seed: int) -> Matr
     points = sample if metric == "euclidean" else sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), 1e-30)
     centroids = points[np.sort(dice.choice(len(points), size=clusters, replace=len(points) < clusters))].copy()
     for _ in range(ROUNDS):
-        nearness = points @ centroids.T
+        nearness = products(points, centroids)
         if metric == "euclidean":
             nearness -= np.einsum("rd,rd->r", centroids, centroids) / 2
         nearest = nearness.argmax(axis=1)
@@ -109,7 +110,7 @@ def place(centroids: Matrix, weights: NDArray[np.float64], shards: int, *, metri
     if len(centroids) <= shards:
         return np.arange(len(centroids), dtype=np.int32)
     middles = cluster(centroids, shards, metric=metric, seed=shards)
-    nearness = centroids @ middles.T
+    nearness = products(centroids, middles)
     if metric == "euclidean":
         nearness -= np.einsum("rd,rd->r", middles, middles) / 2
     choices = np.argsort(-nearness, axis=1, kind="stable")
