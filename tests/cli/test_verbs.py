@@ -225,7 +225,9 @@ def test_verify_names_a_damaged_file_and_exits_6(paradox: Command, tmp_path: Pat
     assert log.name in ran.json["damaged"][0]["reason"]
     assert paradox("verify").out.startswith("damaged: 1 of ")
     assert paradox("status").code == 6
-    assert paradox("count", "notes").code == 0  # what stands before the damage still serves
+    for ran in (paradox("count", "notes"), paradox("search", "notes", "--vector", "[1, 1]")):
+        assert ran.code == 6  # what stands before the damage still serves, and is said to be a part
+        assert "partial: " in ran.err
 
 
 def test_doctor_checks_everything_and_advises(paradox: Command, notes: Path) -> None:

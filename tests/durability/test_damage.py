@@ -86,6 +86,8 @@ def test_a_damaged_segment_is_set_aside_and_the_other_serves(grown: Grown, folde
         assert collection.count() == len(left)
         best = collection.search(np.ones(8), k=1000, exact=True)
         assert {hit.id for hit in best} == left.keys()
+        assert len(grown.segments[name]) <= len(left) / best.coverage.share - len(left) + 0.01 <= len(grown.rows[name]) + 0.02
+        assert best.coverage.holders == {"s0": "answered", f"s0/{name}": "down"}
         assert collection.info()["quarantined"] == {name: f"segment file {name}/points has a damaged footer"}
         status = database.status()
         assert not status["healthy"]
@@ -115,6 +117,7 @@ def test_a_damaged_segment_stays_set_aside_whatever_is_written_afterwards(grown:
     database = Database(opened(folder))
     assert found(SHAPE, database[NAME]) == world.points
     assert list(database.status()["quarantined"]) == [f"{NAME}/{name}"]
+    assert database[NAME].search(np.ones(8)).coverage.holders[f"s0/{name}"] == "down"
     assert [each["file"].split("/")[2] for each in database.verify()["damaged"]] == [name]
     assert damaged.exists()
     database.close()

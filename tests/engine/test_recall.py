@@ -14,6 +14,7 @@ from engine.clusters import Clusters, best_scores
 from engine.oracle import recall, scores
 from engine.small import NEVER_S, opened, settle
 from paradox.client.sync import Collection, Database
+from paradox.model.recall import Curve, Reading
 from paradox.model.schema import Limits, Metric
 from paradox.node.embedded import EmbeddedDatabase
 from paradox.planner.choose import Costs
@@ -125,6 +126,21 @@ def test_recall_is_kept_under_filters_of_every_selectivity(filled: Filled, kind:
         assert recall(answers, true, 10) >= 0.99, share
         assert all(mask[hit.id] for hits in answers for hit in hits)
         assert {len(hits) for hits in answers} == {min(10, most)}
+
+
+@pytest.mark.parametrize("filled", [("cosine", "scan"), ("euclidean", "scan")], indirect=True)
+def test_recall_is_kept_under_a_filter_that_the_curve_was_not_measured_with(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from the question points are crowded: a depth that finds all its neighbours may not find theirs."""
+    (segment,) = filled.embedded.opened("points").held.engine.segments()
+    (column,) = segment.vectors.values()
+    monkeypatch.setattr(column, "scan_curve", Curve(readings=(Reading(probes=0, depth=1.5, recall=1.0),), listed=POINTS, sample=128))
+    column.choices.clear()
+    for share in (0.5, 0.1):
+        mask = filled.rank >= POINTS - int(POINTS * share)
+        true = best_scores(filled.matrix[mask], filled.near, filled.clusters.metric, 10)
+        answers = filled.collection.search_many(filled.near, 10, where=f"rank >= {POINTS - int(POINTS * share)}", recall=0.99)
+        assert recall(answers, true, 10) >= 0.99, share
+    column.choices.clear()
 
 
 @pytest.mark.parametrize(("metric", "state"), [place for place in PLACES if place[0] in ("cosine", "euclidean")])

@@ -259,9 +259,9 @@ def search(arguments: Namespace, screen: Screen) -> int:
         show_plan(screen, plan)
     count = f"{len(hits)} point{'' if len(hits) == 1 else 's'}" if hits else "no point matches"
     screen.note((f"{count} in {seconds(elapsed_s)}", "dim"))
-    if hits.coverage.share < 1:
-        silent = ", ".join(f"{name} ({state})" for name, state in hits.coverage.holders.items() if state != "answered")
-        screen.note(("partial: ", "bold yellow"), f"this answer stands for {hits.coverage.share:.0%} of the collection; {silent}")
+    silent = ", ".join(f"{name} ({state})" for name, state in hits.coverage.holders.items() if state != "answered")
+    if silent or hits.coverage.share < 1:
+        screen.note(("partial: ", "bold yellow"), f"this answer stands for {hits.coverage.share:.1%} of the collection; {silent}")
         return PARTIAL
     return OK
 
@@ -300,10 +300,14 @@ def delete(arguments: Namespace, screen: Screen) -> int:
 def count(arguments: Namespace, screen: Screen) -> int:
     """Count points."""
     with open_to_read(arguments) as database:
-        number = pick(database, arguments.collection).count(where=arguments.where)
+        collection = pick(database, arguments.collection)
+        number = collection.count(where=arguments.where)
+        damaged = collection.info()["quarantined"]
     screen.document({"count": number})
     screen.line(str(number))
-    return OK
+    if damaged:
+        screen.note(("partial: ", "bold yellow"), "points of damaged files are not counted; paradox verify names them")
+    return PARTIAL if damaged else OK
 
 
 def import_(arguments: Namespace, screen: Screen) -> int:

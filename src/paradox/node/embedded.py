@@ -104,6 +104,11 @@ class EmbeddedDatabase:
             self._release()
             raise
 
+    @property
+    def path(self) -> str:
+        """What names this database to its user."""
+        return str(self.root) if self._temporary is None else ":memory:"
+
     # -- the Transport
 
     def send(self, operation: ops.Operation) -> Any:

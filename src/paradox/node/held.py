@@ -109,6 +109,7 @@ class HeldCollection:
             self.stamp = self.manifest.stamp
             engine.routing = self.manifest.routing or engine.routing
             engine.remembered = {field: frozenset(kinds) for field, kinds in self.manifest.fields.items()}
+            engine.lost = dict(self.manifest.lost)
             engine.applied = self.manifest.position
             self._load_segments(self.manifest, engine)
         return engine
@@ -131,7 +132,7 @@ class HeldCollection:
             try:
                 segment = self.open_segment(entry.name, entry.files)
             except SegmentCorrupt as error:
-                self.quarantine(entry.name, error.message)
+                self.quarantine(engine, entry.name, error.message, shard=entry.shard, rows=entry.rows - len(entry.dead_rows()))
                 continue
             segment.restore_mask(entry.dead_rows())
             for vector, column in segment.vectors.items():
@@ -145,9 +146,10 @@ class HeldCollection:
         assert self.folder is not None
         return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels, files)
 
-    def quarantine(self, segment: str, reason: str) -> None:
-        """Set a damaged segment aside; the rest serves."""
+    def quarantine(self, engine: Scatter, segment: str, reason: str, *, shard: int, rows: int) -> None:
+        """Set a damaged segment aside; the rest serves, and its answers say what they miss. rows: live ones that are lost with it."""
         self.quarantined[segment] = reason
+        engine.lost[segment] = (shard, rows)
         self.env.record(SegmentQuarantined(segment=segment, reason=reason))
 
     # -- following the log
@@ -167,6 +169,7 @@ class HeldCollection:
                         self._apply_to(engine, position, decode(body))
                     self._check_reaches(engine.applied)
                     self.quarantined.pop(LOG, None)
+                    engine.lost.pop(LOG, None)
                     self.engine = engine
                     return
                 except LogCorrupt as error:
@@ -175,6 +178,7 @@ class HeldCollection:
                         raise
                     if not trimmed:
                         self.quarantined[LOG] = error.message
+                        engine.lost[LOG] = (0, 0)  # nobody knows how many
                         self.engine = engine
                         return
 

@@ -79,7 +79,7 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
     return {
         "healthy": healthy,
         "sentence": sentence,
-        "path": str(database.root),
+        "path": database.path,
         "read_only": database.read_only,
         "writer": None if database.read_only else {"pid": os.getpid()},
         "points": points,

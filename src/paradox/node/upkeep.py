@@ -158,7 +158,7 @@ class Upkeep:
             try:
                 segment.container.verify()
             except SegmentCorrupt as error:
-                held.quarantine(segment.name, error.message)
+                held.quarantine(held.engine, segment.name, error.message, shard=shard, rows=segment.rows - segment.dead)
                 with held.committer.turn:
                     held.engine.shards[shard].exchange([segment], None)
                 old.remove(segment)
@@ -276,6 +276,7 @@ class Upkeep:
             stamp=held.stamp,
             segments=tuple(entries),
             quarantined={name: reason for name, reason in sorted(held.quarantined.items()) if not name.startswith(MANIFESTS)},
+            lost=dict(held.engine.lost),
             map=plain,
             routing=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},

@@ -53,6 +53,7 @@ class Scatter:
         self.shards = [ShardEngine(number, spec, kernels) for number in range(spec.shards)]
         self.applied = 0
         self.remembered: dict[str, frozenset[str]] = {}
+        self.lost: dict[str, tuple[int, int]] = {}  # what is damaged and set aside: shard and rows
         self.moves = 0  # raised when points stand in their new places, before they leave the old ones
         self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
@@ -184,11 +185,19 @@ class Scatter:
         answers = self._answers(ranking, segments, question, metric)
         if found and is_starved(answers, ranking, k=question.k):
             answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
-        holders = {shard_name(number): "answered" for number in sorted({visit.shard for visit in visits})}
         routed = self._routing(question).recall
         share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
         trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=share)
-        return Answers(of=answers, position=position, coverage=Coverage(share=1.0, holders=holders), trace=trace.plan)
+        return Answers(of=answers, position=position, coverage=self._coverage(visits), trace=trace.plan)
+
+    def _coverage(self, visits: list[Visit]) -> Coverage:
+        holders = {shard_name(number): "answered" for number in sorted({visit.shard for visit in visits})}
+        lost = dict(self.lost)
+        if not lost:
+            return Coverage(share=1.0, holders=holders)
+        missing, there = sum(rows for _, rows in lost.values()), self.spec.copies * self.count()
+        holders |= {f"{shard_name(shard)}/{name}": "down" for name, (shard, _) in lost.items()}
+        return Coverage(share=there / max(1, there + missing), holders=holders)
 
     def _merged(self, found: list[Found], question: Question, *, k: int) -> Ranking:
         if not found:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from paradox.model.schema import Metric
 
-DOUBT = 0.15
+DOUBT = 0.1
 """The part of the misses that a question allows which may be expected before the index is asked again, deeper."""
 DEEPER = 4
 EXACT_SHARE = 8

@@ -41,8 +41,9 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows.
 
-    quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. fields: the payload fields
-    that points ever had, and the kinds of their values, also where the points are gone.
+    quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. lost: the shard each
+    belonged to, and how many live rows it had. fields: the payload fields that points ever had, and the kinds of their values, also where
+    the points are gone.
     """
 
     version: int = VERSION
@@ -51,6 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     stamp: int
     segments: tuple[SegmentEntry, ...]
     quarantined: dict[str, str] = {}
+    lost: dict[str, tuple[int, int]] = {}
     map: dict[str, Any]
     routing: tuple[Routing, ...] = ()
     fields: dict[str, tuple[str, ...]] = {}

@@ -191,8 +191,9 @@ def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
     asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
     offer = _offer(look, index, asked, choice)
     found, doubtful = rescore(vectors, queries, offer.rows), offer.crowded
-    sure = choice.recall >= 1 - DOUBT * (1 - look.question.recall) and vectors.scan_curve is not None
-    if metric != "hamming" and not (sure and choice.way == "scan"):  # else the segment's own points showed that this depth suffices
+    measured = choice.way == "scan" and vectors.scan_curve is not None and look.allow is None  # a filter may leave only what is far away
+    sure = measured and choice.recall >= 1 - DOUBT * (1 - look.question.recall)
+    if metric != "hamming" and not sure:  # else the segment's own points showed that this depth suffices
         share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
         doubtful = doubtful | ((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
     again = np.flatnonzero(doubtful)
