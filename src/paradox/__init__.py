@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from paradox.connect import connect, connect_async
 from paradox.errors import (
+    AuthDenied,
     BatchEmpty,
     BatchMismatch,
     CollectionMissing,
@@ -29,6 +30,8 @@ from paradox.errors import (
     FilterSyntax,
     FilterType,
     FormatTooNew,
+    GatewayBusy,
+    GatewayUnreachable,
     IdDuplicate,
     IdInvalid,
     InternalError,
@@ -44,6 +47,9 @@ from paradox.errors import (
     PayloadTooLarge,
     PointMissing,
     QueryInvalid,
+    RequestTooLarge,
+    RequestUnreadable,
+    RouteMissing,
     SegmentCorrupt,
     SpecConflict,
     SpecInvalid,
@@ -90,6 +96,7 @@ LAZY: Final = {
 __all__ = [
     "AsyncCollection",
     "AsyncDatabase",
+    "AuthDenied",
     "BatchEmpty",
     "BatchMismatch",
     "Collection",
@@ -106,6 +113,8 @@ __all__ = [
     "FilterSyntax",
     "FilterType",
     "FormatTooNew",
+    "GatewayBusy",
+    "GatewayUnreachable",
     "Hit",
     "Hits",
     "Id",
@@ -126,6 +135,9 @@ __all__ = [
     "PointMissing",
     "QueryInvalid",
     "Receipt",
+    "RequestTooLarge",
+    "RequestUnreadable",
+    "RouteMissing",
     "SegmentCorrupt",
     "SpecConflict",
     "SpecInvalid",

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 IN_MEMORY = ":memory:"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two characters or more, since C: is a drive
-SERVED_LATER = ("http", "https", "nats")
-ACCEPTED = "give a folder ('./memory'), a file: URL or ':memory:'"
+SERVED = ("http", "https")
+SERVED_LATER = ("nats",)
+ACCEPTED = "give a folder ('./memory'), 'http://host:6500', a file: URL or ':memory:'"
 
 
 def connect(
@@ -35,15 +36,16 @@ def connect(
 ) -> Database:
     """Open a database.
 
-    target: a folder (made when missing), a `file:` URL, or ":memory:" for one that is gone when it is closed. origin: who writes, kept
-    with every point. timeout_s: how long to wait for another process that writes to the folder to let go of it. read_only: open beside a
-    process that writes. key, hub and interest belong to servers and edges.
-    Raises StoreUnreadable, StoreLocked, FormatTooNew, LogCorrupt, FeatureMissing, InvalidRequest.
+    target: a folder (made when missing), a `file:` URL, the http(s): URL of a gateway, or ":memory:" for one that is gone when it is
+    closed. key: what the gateway asks for. origin: who writes, kept with every point; a gateway has its own. timeout_s: how long to wait
+    for another process that writes to the folder to let go of it, and how long to try to reach a gateway. read_only: open beside a
+    process that writes. hub and interest belong to edges.
+    Raises StoreUnreadable, StoreLocked, FormatTooNew, LogCorrupt, GatewayUnreachable, AuthDenied, FeatureMissing, InvalidRequest.
     """
     from paradox.client.sync import Database
 
-    path = _folder(target, key=key, hub=hub, interest=interest)
-    return Database(_open(path, origin=origin, timeout_s=timeout_s, read_only=read_only))
+    place = _place(target, key=key, hub=hub, interest=interest, origin=origin)
+    return Database(_open(place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only))
 
 
 async def connect_async(
@@ -60,25 +62,40 @@ async def connect_async(
     from paradox.client.aio import AsyncDatabase
     from paradox.wire.inprocess import Offloaded, aside
 
-    path = _folder(target, key=key, hub=hub, interest=interest)
-    return AsyncDatabase(Offloaded(await aside(_open, path, origin=origin, timeout_s=timeout_s, read_only=read_only)))
+    place = _place(target, key=key, hub=hub, interest=interest, origin=origin)
+    return AsyncDatabase(Offloaded(await aside(_open, place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only)))
 
 
-def _open(path: str | None, *, origin: object, timeout_s: object, read_only: bool) -> Transport:
-    from paradox.node.embedded import open_folder
-
+def _open(place: str | None, *, key: str | None, origin: object, timeout_s: object, read_only: bool) -> Transport:
     if origin is not None and not isinstance(origin, str):
         raise InvalidRequest(f"origin is of type {type(origin).__name__}; expected a name", hint="give origin='robot-7'")
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
         raise NumberRange(f"timeout_s={timeout_s!r:.80}; expected seconds, 0 or more", hint="give timeout_s=5.0")
-    return open_folder(path, read_only=read_only, origin=origin or "", timeout_s=float(timeout_s))
+    if place is not None and _is_served(place):
+        from paradox.wire.http import HttpTransport
+
+        return HttpTransport(place, key=key, timeout_s=float(timeout_s), read_only=read_only)
+    from paradox.node.embedded import open_folder
+
+    return open_folder(place, read_only=read_only, origin=origin or "", timeout_s=float(timeout_s))
 
 
-def _folder(target: str | os.PathLike[str], *, key: str | None, hub: str | None, interest: Sequence[str] | None) -> str | None:
-    """Return the folder that `target` names, None for memory. Raises StoreUnreadable, FeatureMissing, InvalidRequest."""
+def _is_served(place: str) -> bool:
+    scheme = SCHEME.match(place)
+    return scheme is not None and scheme[1].lower() in SERVED
+
+
+def _place(
+    target: str | os.PathLike[str], *, key: str | None, hub: str | None, interest: Sequence[str] | None, origin: object
+) -> str | None:
+    """Return the folder or the URL that `target` names, None for memory. Raises StoreUnreadable, FeatureMissing, InvalidRequest."""
     if hub is not None or interest is not None:
         raise FeatureMissing("hub= and interest= are not available in this version", hint="leave them out: this database works on its own")
     text = target if isinstance(target, str) else _path_text(target)
+    if isinstance(target, str) and _is_served(target):
+        if origin is not None:
+            raise InvalidRequest("a gateway says itself who writes through it", hint="leave origin= out")
+        return target
     if text != IN_MEMORY:
         scheme = SCHEME.match(text) if isinstance(target, str) else None
         if scheme is not None and scheme[1].lower() in SERVED_LATER:

@@ -19,10 +19,14 @@
     │   ├── FilterField           filter.field
     │   ├── FilterType            filter.type
     │   ├── SpecInvalid           spec.invalid
-    │   └── QueryInvalid          query.invalid
+    │   ├── QueryInvalid          query.invalid
+    │   ├── RequestUnreadable     request.unreadable
+    │   └── RequestTooLarge       request.size
+    ├── AuthDenied                auth.denied
     ├── Missing
     │   ├── CollectionMissing     collection.missing
-    │   └── PointMissing          point.missing
+    │   ├── PointMissing          point.missing
+    │   └── RouteMissing          route.missing
     ├── Conflict
     │   ├── SpecConflict          spec.conflict
     │   ├── EncoderMismatch       encoder.mismatch
@@ -34,6 +38,8 @@
     │   ├── StoreUnreadable       store.unreadable
     │   ├── LogUnavailable        log.unavailable
     │   ├── DeadlineExceeded      deadline.exceeded
+    │   ├── GatewayBusy           gateway.busy
+    │   ├── GatewayUnreachable    gateway.unreachable
     │   ├── ExtraMissing          extra.missing
     │   └── FeatureMissing        feature.missing
     ├── Damaged
@@ -44,7 +50,7 @@
     └── InternalError             internal: a bug of ours, never a mistake of the caller's
 
 A message says what happened and what was expected; `hint` says what to do. `code` is stable across versions; `retryable` tells
-whether the same call may succeed later without any change.
+whether the same call may succeed later without any change. `status` is what a gateway answers over HTTP.
 """
 
 from __future__ import annotations
@@ -58,6 +64,7 @@ class ParadoxError(Exception):
     code: ClassVar[str] = "paradox"
     retryable: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
+    status: ClassVar[int] = 500
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -73,6 +80,7 @@ class InvalidRequest(ParadoxError):
 
     code = "request.invalid"
     exit_code = 2
+    status = 400
 
 
 class VectorNotFinite(InvalidRequest):
@@ -183,11 +191,33 @@ class QueryInvalid(InvalidRequest):
     code = "query.invalid"
 
 
+class RequestUnreadable(InvalidRequest):
+    """The body of a request is not what its route takes."""
+
+    code = "request.unreadable"
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body of a request is larger than a gateway takes."""
+
+    code = "request.size"
+    status = 413
+
+
+class AuthDenied(ParadoxError):
+    """The server asks for a key, and none or a wrong one was given."""
+
+    code = "auth.denied"
+    exit_code = 3
+    status = 401
+
+
 class Missing(ParadoxError):
     """What was named does not exist."""
 
     code = "missing"
     exit_code = 4
+    status = 404
 
 
 class CollectionMissing(Missing):
@@ -202,11 +232,18 @@ class PointMissing(Missing):
     code = "point.missing"
 
 
+class RouteMissing(Missing):
+    """A gateway has nothing at this path, or not for this method."""
+
+    code = "route.missing"
+
+
 class Conflict(ParadoxError):
     """What was asked contradicts what is already there."""
 
     code = "conflict"
     exit_code = 5
+    status = 409
 
 
 class SpecConflict(Conflict):
@@ -232,18 +269,21 @@ class Unavailable(ParadoxError):
     """The request is fine, but it cannot be served now or here."""
 
     code = "unavailable"
+    status = 503
 
 
 class StoreReadOnly(Unavailable):
     """A write to a database that was opened, or is mounted, read-only."""
 
     code = "store.read_only"
+    status = 403
 
 
 class StoreFull(Unavailable):
     """The disk is full. The write was rolled back."""
 
     code = "store.full"
+    status = 507
     retryable = True
 
 
@@ -271,6 +311,22 @@ class DeadlineExceeded(Unavailable):
 
     code = "deadline.exceeded"
     retryable = True
+    status = 504
+
+
+class GatewayBusy(Unavailable):
+    """More requests wait at a gateway than it can soon answer."""
+
+    code = "gateway.busy"
+    retryable = True
+    status = 429
+
+
+class GatewayUnreachable(Unavailable):
+    """Nobody answers at the address, or what answers is no gateway of Paradox."""
+
+    code = "gateway.unreachable"
+    retryable = True
 
 
 class ExtraMissing(Unavailable):
@@ -283,6 +339,7 @@ class FeatureMissing(Unavailable):
     """This version does not do that yet."""
 
     code = "feature.missing"
+    status = 501
 
 
 class Damaged(ParadoxError):
@@ -319,3 +376,12 @@ class InternalError(ParadoxError):
     """An invariant of ours does not hold: a bug. Please report it with the message."""
 
     code = "internal"
+
+
+def error_of(code: str, message: str, *, hint: str = "") -> ParadoxError:
+    """Return the error with this code, as it travelled; one of a later version becomes a plain ParadoxError."""
+    return _by_code(ParadoxError).get(code, ParadoxError)(message, hint=hint)
+
+
+def _by_code(kind: type[ParadoxError]) -> dict[str, type[ParadoxError]]:
+    return {kind.code: kind} | {code: one for below in kind.__subclasses__() for code, one in _by_code(below).items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.refusals import Refusal, World, expect_refused, lengths_of, vowels_of
+from engine.refusals import Refusal, World, expect_refused, lengths_of, need_no_wire, vowels_of
 from engine.small import opened
 from paradox.errors import EncoderMismatch, ParadoxError, SpecConflict
 
@@ -77,7 +77,7 @@ REFUSALS = [
     Refusal("an encoder that is none", spec(encoder=3), "spec.invalid",
             "encoder= is of type int; expected a name, a function or an encoder"),
     Refusal("an encoder of other dimensions", spec(encoder=lengths_of, dimensions=7), "spec.invalid",
-            "encoder 'engine.refusals.lengths_of' makes 3 dimensions, not 7"),
+            "encoder 'engine.refusals.lengths_of' makes 3 dimensions, not 7", here=True),
     Refusal("a collection that is not there", lambda w: w.db["nots"], "collection.missing", "there is no collection 'nots'"),
     Refusal("to drop what is not there", lambda w: w.db.drop("nothing"), "collection.missing", "there is no collection 'nothing'"),
     Refusal("to drop what is above", lambda w: w.db.drop("../notes"), "name.invalid", "'../notes' cannot be a collection's name"),
@@ -120,10 +120,12 @@ def test_what_agrees_or_is_left_out_opens_it(world: World) -> None:
     for given in ({}, {"dimensions": 3}, {"metric": "cosine", "shards": 1}, {"text": []}, {"vectors": {"vector": 3}}):
         assert world.db.collection("notes", **given).count() == 3
     assert world.db.collection("films", vectors={"title": 3, "image": 2}).count() == 1
+    need_no_wire(world)
     assert world.db.collection("texts", encoder=lengths_of, text="text").count() == 1
 
 
 def test_another_encoder_would_mix_two_spaces(world: World) -> None:
+    need_no_wire(world)
     before = world.state()
     with pytest.raises(EncoderMismatch) as caught:
         world.db.collection("texts", encoder=vowels_of)

@@ -51,7 +51,7 @@ REFUSALS = [
     Refusal("k below 0", lambda w: w.notes.search(Q, -1), "k.range", f"k=-1; {K_RANGE}"),
     Refusal("k of many", lambda w: w.notes.search_many([Q], 0), "k.range", f"k=0; {K_RANGE}"),
     Refusal("k too large", lambda w: w.notes.search(Q, 10_001), "k.range", f"k=10001; {K_RANGE}"),
-    Refusal("k beyond 64 bits", lambda w: w.notes.search(Q, 2**70), "k.range", f"k=1180591620717411303424; {K_RANGE}"),
+    Refusal("k beyond 64 bits", lambda w: w.notes.search(Q, 2**70), "k.range", f"k=1180591620717411303424; {K_RANGE}", here=True),
     Refusal("k True", lambda w: w.notes.search(Q, True), "k.range", "k is of type bool; expected a whole number"),
     Refusal("k 2.5", lambda w: w.notes.search(Q, 2.5), "k.range", "k is of type float; expected a whole number"),
     Refusal("k '5'", lambda w: w.notes.search(Q, "5"), "k.range", "k is of type str; expected a whole number"),

@@ -78,7 +78,7 @@ def _place_of_verb(words: Sequence[str]) -> int:
     for place, word in enumerate(words):
         if not takes_value and not word.startswith("-"):
             return place
-        takes_value = word == "--data" and not takes_value
+        takes_value = word in ("--data", "--url") and not takes_value
     return len(words)
 
 
@@ -101,7 +101,8 @@ def overview() -> str:
 
 
 OVERVIEW_END = """\
-Every command takes --data DIR (the folder, default ./memory), --json (for programs), --help (with an example).
+Every command takes --data DIR (the folder, default ./memory) or --url URL (a server; its key in PARADOX_KEY), --json (for programs),
+--help (with an example).
 Exit codes: 0 ok, 1 failed, 2 usage, 3 auth, 4 missing, 5 conflict, 6 partial.
 
 example:
@@ -114,6 +115,7 @@ example:
 def _common(parser: ArgumentParser) -> None:
     """Add what every command takes. What was given before the verb is the default after it."""
     parser.add_argument("--data", metavar="DIR", help="the folder of the database (default ./memory)")
+    parser.add_argument("--url", metavar="URL", help="a server instead, such as http://localhost:6500; its key in PARADOX_KEY")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
 
@@ -153,6 +155,11 @@ def _question(parser: ArgumentParser) -> None:
 
 def _demo(parser: ArgumentParser) -> None:
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=f"some of: {', '.join(CHAPTERS)} (default: all)")
+
+
+def _serve(parser: ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where to listen (default 127.0.0.1); others need PARADOX_KEY")
+    parser.add_argument("--port", type=int, default=6500, metavar="PORT", help="the port (default 6500); 0 takes any that is free")
 
 
 def _create(parser: ArgumentParser) -> None:
@@ -280,6 +287,13 @@ VERBS = (
         "draw how a search is done, with its estimated and its true recall",
         'paradox explain notes "high water"',
         _question,
+        INSIDE,
+    ),
+    Verb(
+        "serve",
+        "serve a folder over HTTP",
+        "paradox serve --data ./memory --port 6500\nPARADOX_KEY=secret paradox serve --host 0.0.0.0",
+        _serve,
         INSIDE,
     ),
     Verb("info", "describe a collection", "paradox info notes", _collection, INSIDE),

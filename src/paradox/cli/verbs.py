@@ -51,17 +51,56 @@ def existing_folder(arguments: Namespace) -> str:
 
 
 def open_to_read(arguments: Namespace) -> Database:
-    """Open the folder beside whoever writes to it. Raises Missing rather than create one."""
+    """Open the folder beside whoever writes to it, or the server. Raises Missing rather than create one."""
     import paradox
 
+    if arguments.url:
+        return open_server(arguments)
     return paradox.connect(existing_folder(arguments), read_only=True)
 
 
 def open_to_write(arguments: Namespace, *, new: bool = False) -> Database:
-    """Open the folder as its only writer. Only with `new` is a folder made that was not there. Raises Missing, StoreLocked."""
+    """Open the folder as its only writer, or the server. Only with `new` is a missing folder made. Raises Missing, StoreLocked."""
     import paradox
 
+    if arguments.url:
+        return open_server(arguments)
     return paradox.connect(folder_of(arguments) if new else existing_folder(arguments))
+
+
+def open_server(arguments: Namespace) -> Database:
+    """Connect to the server that was named, with the key of the environment. Raises UsageInvalid, GatewayUnreachable, AuthDenied."""
+    import paradox
+    from paradox.node.config import keys_of
+
+    if arguments.data:
+        raise UsageInvalid("both --data and --url were given", hint="a database is in a folder, or behind a server: give one")
+    return paradox.connect(arguments.url, key=next(iter(keys_of()), None))
+
+
+def serve(arguments: Namespace, screen: Screen) -> int:
+    """Serve a folder over HTTP until told to stop."""
+    from paradox.node.config import keys_of
+    from paradox.node.embedded import open_folder
+    from paradox.node.serve import HttpServer
+
+    if arguments.url:
+        raise UsageInvalid("serve takes no --url", hint="give the folder to serve: --data DIR")
+    database = open_folder(folder_of(arguments), read_only=False, origin="", timeout_s=0)
+
+    try:
+        server = HttpServer(database, host=arguments.host, port=arguments.port, keys=keys_of())
+
+        def ready() -> None:
+            screen.document({"address": server.address})
+            screen.line(f"serving {folder_of(arguments)} at {server.address}; Ctrl-C stops it")
+            sys.stdout.flush()  # programs wait for it
+
+        server.run(ready)
+    finally:
+        database.close()
+    screen.line("stopped")
+    return OK
 
 
 def pick(database: Database, name: str) -> Collection:
@@ -106,7 +145,7 @@ def create(arguments: Namespace, screen: Screen) -> int:
     if existed:
         screen.line(f"{arguments.collection} is there already, just as asked for")
     else:
-        screen.line(("created ", "green"), arguments.collection, f" in {folder_of(arguments)}")
+        screen.line(("created ", "green"), arguments.collection, f" in {arguments.url or folder_of(arguments)}")
     return OK
 
 
@@ -392,6 +431,7 @@ VERB_FUNCTIONS: Mapping[str, Callable[[Namespace, Screen], int]] = MappingProxyT
         "import": import_,
         "export": export,
         "explain": explain,
+        "serve": serve,
         "info": info,
         "status": status,
         "doctor": run_doctor,

@@ -71,7 +71,7 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
     failure = worker.failure if worker is not None else ""
     points = sum(one.engine.count() for one in held)
     healthy = not quarantined and not failure
-    sentence = f"healthy: {points:,} points in {len(held)} collection{'s' if len(held) != 1 else ''}"
+    sentence = f"healthy: {points:,} point{'s' if points != 1 else ''} in {len(held)} collection{'s' if len(held) != 1 else ''}"
     if quarantined:
         sentence = f"damaged: {len(quarantined)} file{'s' if len(quarantined) != 1 else ''} set aside, the rest serves"
     elif failure:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from paradox.errors import BatchEmpty, BatchMismatch, PayloadTooLarge, PointMissing, QueryInvalid
 from paradox.model.admit import check_batch, check_keys, check_payloads
 from paradox.model.operations import AddPoints, DeletePoints, Receipt, UpdatePoints
-from paradox.model.points import Key, Points, id_of
+from paradox.model.points import Key, Points, id_of, made_keys
 from paradox.model.schema import Limits
 from paradox.node.reads import matching_keys
 from paradox.shard.build import Segment
@@ -32,7 +31,7 @@ def add(opened: OpenedCollection, operation: AddPoints, origin: str, limits: Lim
     if operation.texts is not None and held.spec.main not in vectors and rows:
         vectors[held.spec.main] = opened.encoder(held.spec.main).encode(operation.texts)
     check_batch(held.spec, rows, vectors, operation.present)
-    keys = operation.keys if operation.keys is not None else _made_keys(rows, held.env.now_us() // 1000, held.env.random_bytes(10 * rows))
+    keys = operation.keys if operation.keys is not None else made_keys(rows, held.env.now_us() // 1000, held.env.random_bytes(10 * rows))
     payloads = operation.payloads if operation.payloads is not None else [EMPTY] * rows
     at_us = operation.at_us if operation.at_us is not None else np.full(rows, held.env.now_us(), dtype=np.int64)
     modality = operation.modality or [TEXT if operation.texts is not None else VECTOR] * rows
@@ -98,18 +97,3 @@ def delete(opened: OpenedCollection, operation: DeletePoints, limits: Limits) ->
 
 def _has_uuid(keys: list[Key]) -> bool:
     return bytes in set(map(type, keys))
-
-
-def _made_keys(count: int, now_ms: int, dice: bytes) -> list[Key]:
-    """Return `count` UUIDs of version 7 (RFC 9562), in ascending order: 48 bits of time, a counter, 62 random bits."""
-    raw: NDArray[Any] = np.empty((count, 16), dtype=np.uint8)
-    raw[:, :6] = np.frombuffer(now_ms.to_bytes(6, "big"), dtype=np.uint8)
-    raw[:, 6:] = np.frombuffer(dice, dtype=np.uint8).reshape(count, 10)
-    counter = np.arange(count, dtype=np.uint32)
-    raw[:, 6] = 0x70 | (counter >> 16 & 0x0F)
-    raw[:, 7] = counter >> 8 & 0xFF
-    raw[:, 8] = 0x80 | (raw[:, 8] & 0x3F)
-    order = counter & 0xFF
-    raw[:, 9] = order
-    joined = raw.tobytes()
-    return [joined[start : start + 16] for start in range(0, 16 * count, 16)]

@@ -1,0 +1,313 @@
+"""Routes: every path of the gateway, what its body holds, what it does and what it replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from paradox.client import intake
+from paradox.client.payloads import decode_payload
+from paradox.client.questions import LIMITS, Terms, position_of, question_of, questions_of, using_of
+from paradox.client.times import datetime_of
+from paradox.model import operations as ops
+from paradox.model.filter_syntax import as_filter
+from paradox.model.operations import CollectionView
+from paradox.model.points import Key, id_of
+from paradox.model.queries import Answer, Coverage, Plan
+from paradox.ports.transport import Transport
+from paradox.wire import bodies
+from paradox.wire.pack import Form, id_given
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request, read and admitted.
+
+    name: of the collection, if its path holds one. given: the form of its body. form: that of its reply.
+    """
+
+    database: Transport
+    name: str
+    body: Any
+    given: Form
+    form: Form
+
+    def view(self) -> CollectionView:
+        """Return the collection asked of. Raises CollectionMissing."""
+        view: CollectionView = self.database.send(ops.OpenCollection(name=self.name, wanted={}, create=False))
+        return view
+
+    def ids(self, ids: Any) -> Any:
+        """Return ids as the verbs take them."""
+        return [id_given(one, self.given) for one in ids] if isinstance(ids, list) else ids
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One path and method. body, reply: Structs, or None. streams: the reply is an iterator of parts. writes: it changes something."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Call], Any]
+    body: Any = None
+    reply: Any = None
+    streams: bool = False
+    writes: bool = False
+
+
+def _collections(call: Call) -> dict[str, list[str]]:
+    return {"collections": call.database.send(ops.ListCollections())}
+
+
+def _create(call: Call) -> CollectionView:
+    body: bodies.CollectionBody = call.body
+    wanted = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not None}
+    view: CollectionView = call.database.send(ops.OpenCollection(name=call.name, wanted=wanted, create=True))
+    return view
+
+
+def _describe(call: Call) -> dict[str, Any]:
+    described: dict[str, Any] = call.database.send(ops.DescribeCollection(collection=call.name))
+    return described
+
+
+def _drop(call: Call) -> dict[str, Any]:
+    call.database.send(ops.DropCollection(name=call.name))
+    return {}
+
+
+def _add(call: Call) -> bodies.ReceiptReply:
+    body: bodies.AddBody = call.body
+    view = call.view()
+    parts = intake.Parts(
+        texts=body.texts, ids=call.ids(body.ids), vectors=body.vectors, payload=body.payload, modality=body.modality, at=body.at
+    )
+    points = body.points if body.points is None else [_point(point, call.given) for point in body.points]
+    additions = intake.additions(view, points, parts)
+    if body.present:
+        present = {name: np.asarray(mask, dtype=np.bool_) for name, mask in body.present.items()}
+        additions = [msgspec.structs.replace(addition, present=present) for addition in additions]
+    return _receipt(intake.joined_receipt([call.database.send(addition) for addition in additions]))
+
+
+def _point(point: Any, form: Form) -> Any:
+    return {**point, "id": id_given(point["id"], form)} if isinstance(point, dict) and "id" in point else point
+
+
+def _update(call: Call) -> bodies.ReceiptReply:
+    body: bodies.UpdateBody = call.body
+    return _receipt(call.database.send(intake.update(call.name, call.ids(body.ids), body.payload)))
+
+
+def _delete(call: Call) -> bodies.ReceiptReply:
+    body: bodies.DeleteBody = call.body
+    return _receipt(call.database.send(intake.deletion(call.name, call.ids(body.ids), as_filter(body.where, LIMITS))))
+
+
+def _get(call: Call) -> bodies.PointsReply:
+    body: bodies.GetBody = call.body
+    operation = ops.GetPoints(
+        collection=call.name,
+        keys=intake.keys_given(call.ids(body.ids)),
+        with_vectors=body.with_vectors,
+        using=using_of(call.view(), body.using),
+        after=position_of(body.after),
+    )
+    return bodies.PointsReply(hits=_rows(call.database.send(operation), call.form))
+
+
+def _search(call: Call) -> bodies.FoundReply:
+    body: bodies.SearchBody = call.body
+    question, key = question_of(call.view(), body.query, _terms(body, like=id_given(body.like, call.given)))
+    answers = call.database.send(ops.Ask(collection=call.name, question=question, like=key))
+    plan = answers.trace(0) if body.plan or body.explain else None
+    return bodies.FoundReply(hits=_rows(answers.of[0], call.form), position=answers.position, coverage=answers.coverage, plan=plan)
+
+
+def _search_many(call: Call) -> bodies.FoundManyReply:
+    body: bodies.SearchManyBody = call.body
+    question = questions_of(call.view(), body.queries, _terms(body))
+    if question is None:
+        return bodies.FoundManyReply(hits=[], position=0, coverage=Coverage(share=1.0, holders={}))
+    answers = call.database.send(ops.Ask(collection=call.name, question=question))
+    plan = None if body.plan is None else answers.trace(body.plan)
+    hits = [_rows(answer, call.form) for answer in answers.of]
+    return bodies.FoundManyReply(hits=hits, position=answers.position, coverage=answers.coverage, plan=plan)
+
+
+def _explain(call: Call) -> Plan:
+    body: bodies.SearchBody = call.body
+    question, key = question_of(call.view(), body.query, _terms(body, like=id_given(body.like, call.given)))
+    plan: Plan = call.database.send(ops.ExplainPlan(collection=call.name, question=question, like=key))
+    return plan
+
+
+def _count(call: Call) -> dict[str, int]:
+    body: bodies.CountBody = call.body
+    operation = ops.CountPoints(collection=call.name, where=as_filter(body.where, LIMITS), after=position_of(body.after))
+    return {"count": call.database.send(operation)}
+
+
+def _scroll(call: Call) -> Iterator[Any]:
+    body: bodies.ScrollBody = call.body
+    operation = ops.ScrollPoints(
+        collection=call.name,
+        where=as_filter(body.where, LIMITS),
+        batch=intake.batch_of(body.batch),
+        with_vectors=body.with_vectors,
+        using=using_of(call.view(), body.using),
+        after=position_of(body.after),
+    )
+    scroll: ops.Scroll = call.database.send(operation)
+    yield bodies.ScrollReply(total=scroll.total, position=scroll.position)
+    for answer in scroll.answers:
+        yield bodies.ScrollPage(hits=_rows(answer, call.form))
+    yield bodies.ScrollPage(hits=[], last=True)
+
+
+def _status(call: Call) -> dict[str, Any]:
+    status: dict[str, Any] = call.database.send(ops.DescribeDatabase())
+    return {name: value for name, value in status.items() if name != "path"}  # where the server keeps its files is its own business
+
+
+def _verify(call: Call) -> dict[str, Any]:
+    report: dict[str, Any] = call.database.send(ops.VerifyDatabase())
+    return report
+
+
+def _terms(body: Any, *, like: Any = None) -> Terms:
+    return Terms(
+        k=body.k,
+        like=like,
+        where=body.where,
+        modality=body.modality,
+        between=None if body.between is None else tuple(body.between),
+        using=body.using,
+        mode=body.mode,
+        recall=body.recall,
+        exact=body.exact,
+        after=body.after,
+        consistency=body.consistency,
+        with_payload=body.with_payload,
+        with_vectors=body.with_vectors,
+        within_s=body.within_s,
+        explain=body.explain,
+    )
+
+
+def _rows(answer: Answer, form: Form) -> list[bodies.Row]:
+    """Return columns as rows: payloads go on as they are stored where the form is theirs."""
+    count = len(answer.keys)
+    packed = form == "msgpack"
+    none: list[Any] = [None] * count
+    payloads: list[Any] = none
+    if answer.payloads is not None:
+        payloads = [msgspec.Raw(payload) if packed else decode_payload(payload) for payload in answer.payloads]
+    ids: list[Any] = answer.keys if packed else [_shown(key) for key in answer.keys]
+    return [
+        bodies.Row(id=id, score=score, distance=distance, payload=payload, vector=vector, modality=modality, at=at, origin=origin)
+        for id, score, distance, payload, vector, modality, at, origin in zip(
+            ids,
+            answer.score.tolist(),
+            answer.distance.tolist(),
+            payloads,
+            none if answer.vectors is None else answer.vectors,
+            answer.modality,
+            answer.at_us if packed else map(datetime_of, answer.at_us),
+            answer.origin,
+            strict=True,
+        )
+    ]
+
+
+def _shown(key: Key) -> str | int | UUID:
+    return key if type(key) is not bytes else id_of(key)  # type: ignore[return-value]
+
+
+def _receipt(receipt: ops.Receipt) -> bodies.ReceiptReply:
+    return bodies.ReceiptReply(ids=list(receipt.ids), position=receipt.position)
+
+
+OF_ONE = "/v1/collections/{name}"
+ROUTES: tuple[Route, ...] = (
+    Route(method="GET", path="/v1/collections", summary="Names of all collections", run=_collections, reply=dict[str, list[str]]),
+    Route(
+        method="PUT",
+        path=OF_ONE,
+        summary="Open a collection, or create it",
+        run=_create,
+        body=bodies.CollectionBody,
+        reply=CollectionView,
+        writes=True,
+    ),
+    Route(method="GET", path=OF_ONE, summary="What a collection is and how it stands", run=_describe, reply=dict[str, Any]),
+    Route(method="DELETE", path=OF_ONE, summary="Delete a collection with all its points", run=_drop, reply=dict[str, Any], writes=True),
+    Route(method="POST", path=f"{OF_ONE}/open", summary="Open a collection that exists", run=Call.view, reply=CollectionView),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/points",
+        summary="Add points, or replace those with the same ids",
+        run=_add,
+        body=bodies.AddBody,
+        reply=bodies.ReceiptReply,
+        writes=True,
+    ),
+    Route(
+        method="PATCH",
+        path=f"{OF_ONE}/points",
+        summary="Set payload fields of points",
+        run=_update,
+        body=bodies.UpdateBody,
+        reply=bodies.ReceiptReply,
+        writes=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/points/get",
+        summary="Fetch points by id",
+        run=_get,
+        body=bodies.GetBody,
+        reply=bodies.PointsReply,
+    ),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/points/delete",
+        summary="Delete points by id or by filter",
+        run=_delete,
+        body=bodies.DeleteBody,
+        reply=bodies.ReceiptReply,
+        writes=True,
+    ),
+    Route(method="POST", path=f"{OF_ONE}/search", summary="Search", run=_search, body=bodies.SearchBody, reply=bodies.FoundReply),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/search/batch",
+        summary="Search for many queries at once",
+        run=_search_many,
+        body=bodies.SearchManyBody,
+        reply=bodies.FoundManyReply,
+    ),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/explain",
+        summary="Run a search as planned and exactly, and tell",
+        run=_explain,
+        body=bodies.SearchBody,
+        reply=Plan,
+    ),
+    Route(method="POST", path=f"{OF_ONE}/count", summary="Count points", run=_count, body=bodies.CountBody, reply=dict[str, int]),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/scroll",
+        summary="Every point of one view, as a stream of pages",
+        run=_scroll,
+        body=bodies.ScrollBody,
+        reply=bodies.ScrollPage,
+        streams=True,
+    ),
+    Route(method="GET", path="/v1/status", summary="Health in one sentence, then details", run=_status, reply=dict[str, Any]),
+    Route(method="POST", path="/v1/verify", summary="Read every stored byte against its checksum", run=_verify, reply=dict[str, Any]),
+)

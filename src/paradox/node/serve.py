@@ -1,0 +1,96 @@
+"""Serving a folder over HTTP: the gateway over an embedded database, in one process. The only file that imports uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+from paradox.errors import ExtraMissing, GatewayUnreachable, InvalidRequest
+from paradox.gateway.app import Gateway
+from paradox.ports.transport import Transport
+
+BACKLOG = 1024
+STOP_S = 10
+"""How long requests that run may take to end when the server is told to stop."""
+LOOK_S = 0.005
+
+
+class HttpServer:
+    """Listens from the start; answers while `run` runs. SIGINT and SIGTERM stop it when that is in the main thread."""
+
+    def __init__(self, database: Transport, *, host: str, port: int, keys: Sequence[str] = ()) -> None:
+        """port: 0 = any that is free. keys: one of which a caller must give; none = nobody is asked for one.
+
+        The caller closes the database. Raises ExtraMissing, InvalidRequest for an open door without keys, GatewayUnreachable when the port
+        is taken.
+        """
+        try:
+            import uvicorn
+        except ImportError:
+            raise ExtraMissing("serving needs uvicorn", hint="pip install 'paradox-memory[cluster]'") from None
+        if not keys and not _is_loopback(host):
+            raise InvalidRequest(
+                f"{host} can be reached from other machines, and there is no key", hint="set PARADOX_KEY, or listen on 127.0.0.1"
+            )
+        self._door = _listen(host, port)
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self._door.getsockname()[1]}"
+        self._gateway = Gateway(database, keys=keys)
+        self._config = uvicorn.Config(
+            self._gateway, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=STOP_S
+        )
+        self._server = uvicorn.Server(self._config)
+        # uvicorn raises a signal again when it has stopped, and SIGTERM would end us before the database is closed
+        self._server.capture_signals = nullcontext  # type: ignore[assignment,method-assign]
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Answer until told to stop. ready: called once requests are answered."""
+        try:
+            with asyncio.Runner(loop_factory=self._config.get_loop_factory()) as runner:
+                runner.run(self._run(ready))
+        finally:
+            self._gateway.close()
+            self._door.close()
+
+    async def _run(self, ready: Callable[[], None]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        serving = asyncio.create_task(self._server.serve(sockets=[self._door]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(LOOK_S)  # uvicorn tells nobody
+        if self._server.started:
+            ready()
+        await serving
+
+    def stop(self) -> None:
+        """Let `run` return once the running requests are answered. From any thread."""
+        self._server.should_exit = True
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind((host, port))
+        door.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        door.close()
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise GatewayUnreachable(
+            f"cannot listen on {host}:{port}: {reason}", hint="name another --port; 0 takes any that is free"
+        ) from None
+    return door

@@ -1,0 +1,402 @@
+"""The way to a database behind a gateway: operations over HTTP, with MessagePack bodies.
+
+Connections are kept and shared among threads. A request that may not have arrived is sent again: every operation names its points, so
+doing it twice changes nothing more than doing it once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Lock
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import numpy as np
+
+from paradox.errors import (
+    AuthDenied,
+    CollectionMissing,
+    FeatureMissing,
+    GatewayUnreachable,
+    InvalidRequest,
+    ParadoxError,
+    StoreClosed,
+    StoreReadOnly,
+    error_of,
+)
+from paradox.model import operations as ops
+from paradox.model.filter_syntax import spell
+from paradox.model.filters import Filter
+from paradox.model.points import Key, id_of, made_keys
+from paradox.model.queries import Answer, Answers, Plan, Question
+from paradox.model.schema import check_name
+from paradox.wire import bodies
+from paradox.wire.pack import MEDIA, pack, unpack
+
+Reply = TypeVar("Reply")
+WRITES = (ops.AddPoints, ops.UpdatePoints, ops.DeletePoints, ops.DropCollection)
+AGENT = "paradox"
+FRAME = 4
+"""Bytes of the length before each frame of a stream, little endian."""
+WAIT_MIN_S, WAIT_MAX_S = 0.05, 2.0
+IDLE_CONNECTIONS_MAX = 32
+NO_PAYLOAD = msgspec.Raw(b"\xc0")
+REPLY_S = 60.0
+"""How long a reply may take unless the question has a deadline of its own."""
+
+
+class _Row(bodies.Row):
+    """A row whose payload stays encoded until somebody looks at it."""
+
+    payload: msgspec.Raw = NO_PAYLOAD
+
+
+class _Found(bodies.FoundReply):
+    hits: list[_Row]  # type: ignore[assignment]
+
+
+class _FoundMany(bodies.FoundManyReply):
+    hits: list[list[_Row]]  # type: ignore[assignment]
+
+
+class _Points(bodies.PointsReply):
+    hits: list[_Row]  # type: ignore[assignment]
+
+
+class _Page(bodies.ScrollPage):
+    hits: list[_Row]  # type: ignore[assignment]
+
+
+class HttpTransport:
+    """A Transport to a gateway. Thread-safe."""
+
+    def __init__(self, url: str, *, key: str | None, timeout_s: float, read_only: bool = False) -> None:
+        """timeout_s: how long to go on trying while nobody answers. Raises InvalidRequest, GatewayUnreachable, AuthDenied."""
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
+            raise InvalidRequest(f"{url!r:.200} is no address of a gateway", hint="give 'http://host:6500'")
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        self._host, self._secure, self._path = parts.hostname, parts.scheme == "https", parts.path.rstrip("/")
+        self._port = port or (443 if self._secure else 6500)
+        self._timeout_s = timeout_s
+        self._headers = {"Content-Type": MEDIA["msgpack"], "Accept": MEDIA["msgpack"], "User-Agent": AGENT}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._idle: list[HTTPConnection] = []
+        self._guard = Lock()
+        self._closed = False
+        self._read_only = read_only
+        self.send(ops.ListCollections())  # says at once whether somebody answers, and takes the key
+
+    # -- the Transport
+
+    def send(self, operation: ops.Operation) -> Any:
+        """Return the reply that the operation's docstring names, or raise a ParadoxError."""
+        if self._closed:
+            raise StoreClosed("the database was closed", hint="connect again")
+        if self._read_only and isinstance(operation, WRITES):
+            raise StoreReadOnly("this database was opened with read_only=True", hint="connect without read_only to write")
+        match operation:
+            case ops.Ask():
+                return self._ask(operation)
+            case ops.AddPoints():
+                return self._add(operation)
+            case ops.GetPoints(collection=name, keys=keys, with_vectors=with_vectors, using=using, after=after):
+                body = bodies.GetBody(ids=keys, with_vectors=with_vectors, using=using or None, after=after or None)
+                return _answer(self._post(name, "points/get", body, _Points).hits)
+            case ops.UpdatePoints(collection=name, keys=keys, payloads=payloads):
+                update = bodies.UpdateBody(ids=keys, payload=[msgspec.Raw(payload) for payload in payloads])
+                return _receipt(self._request("PATCH", _points(name), update, bodies.ReceiptReply))
+            case ops.DeletePoints(collection=name, keys=keys, where=where):
+                return _receipt(self._post(name, "points/delete", bodies.DeleteBody(ids=keys, where=_text(where)), bodies.ReceiptReply))
+            case ops.CountPoints(collection=name, where=where, after=after):
+                return self._post(name, "count", bodies.CountBody(where=_text(where), after=after or None), dict[str, int])["count"]
+            case ops.ScrollPoints():
+                return self._scroll(operation)
+            case ops.ExplainPlan(collection=name, question=question, like=like):
+                return self._post(name, "explain", _search_body(question, like), Plan)
+            case ops.OpenCollection(name=name, wanted=wanted, create=create):
+                return self._open(name, wanted, create=create)
+            case ops.ListCollections():
+                return self._request("GET", "/v1/collections", None, dict[str, list[str]])["collections"]
+            case ops.DropCollection(name=name):
+                return self._request("DELETE", _collection(name), None, dict[str, Any], gone_is_done=True) and None
+            case ops.DescribeCollection(collection=name):
+                return self._request("GET", _collection(name), None, dict[str, Any])
+            case ops.DescribeDatabase():
+                return self._request("GET", "/v1/status", None, dict[str, Any]) | {"path": self.url}
+            case ops.VerifyDatabase():
+                return self._request("POST", "/v1/verify", None, dict[str, Any])
+
+    def close(self) -> None:
+        """Let go of the connections. Safe to call twice."""
+        self._closed = True
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    # -- operations that are more than one request and one reply
+
+    def _open(self, name: str, wanted: dict[str, Any], *, create: bool) -> ops.CollectionView:
+        encoder = wanted.get("encoder")
+        if callable(encoder) or hasattr(encoder, "fingerprint"):
+            raise FeatureMissing(
+                "an encoder that is an object or a function cannot be used by a server", hint="name one, encoder='text', or send vectors"
+            )
+        if not create:
+            return self._request("POST", f"{_collection(name)}/open", None, ops.CollectionView)
+        try:
+            body = bodies.CollectionBody(**wanted)
+        except TypeError as error:
+            raise InvalidRequest(str(error), hint="see the arguments of collection()") from None
+        return self._request("PUT", _collection(name), body, ops.CollectionView)
+
+    def _add(self, operation: ops.AddPoints) -> ops.Receipt:
+        keys = (
+            operation.keys
+            if operation.keys is not None
+            else made_keys(operation.rows, time.time_ns() // 1_000_000, os.urandom(10 * operation.rows))
+        )  # so that sending it twice adds them once
+        body = bodies.AddBody(
+            texts=operation.texts,
+            ids=keys,
+            vectors=operation.vectors or None,
+            payload=None if operation.payloads is None else [msgspec.Raw(payload) for payload in operation.payloads],
+            modality=_shared(operation.modality),
+            at=None if operation.at_us is None else operation.at_us.astype("<M8[us]").view("<i8").view("<M8[us]"),
+            present=operation.present or None,
+        )
+        receipt = self._request("POST", _points(operation.collection), body, bodies.ReceiptReply)
+        return ops.Receipt(ids=[id_of(key) for key in keys], position=receipt.position)
+
+    def _ask(self, operation: ops.Ask) -> Answers:
+        question = operation.question
+        many = (len(question.vectors) if question.vectors is not None else len(question.texts)) > 1
+        if many:
+            body: Any = _search_many_body(question)
+            reply: Any = self._post(operation.collection, "search/batch", body, _FoundMany, deadline_s=question.deadline_s)
+            found = reply.hits
+        else:
+            body = _search_body(question, operation.like)
+            reply = self._post(operation.collection, "search", body, _Found, deadline_s=question.deadline_s)
+            found = [reply.hits]
+        plan = (lambda number=0: reply.plan) if reply.plan is not None else partial(self._plan, operation)
+        return Answers(of=[_answer(rows) for rows in found], position=reply.position, coverage=reply.coverage, trace=plan)
+
+    def _plan(self, operation: ops.Ask, number: int = 0) -> Plan | None:
+        """Ask again, for the plan of one query: most who search never look at it."""
+        question = operation.question
+        one = msgspec.structs.replace(
+            question,
+            vectors=None if question.vectors is None else question.vectors[number : number + 1],
+            texts=question.texts[number : number + 1],
+        )
+        body = msgspec.structs.replace(_search_body(one, operation.like), plan=True)
+        return self._post(operation.collection, "search", body, _Found).plan
+
+    def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
+        body = bodies.ScrollBody(
+            where=_text(operation.where),
+            batch=operation.batch,
+            with_vectors=operation.with_vectors,
+            using=operation.using or None,
+            after=operation.after or None,
+        )
+        connection, response = self._exchange("POST", f"{_collection(operation.collection)}/scroll", pack(body, "msgpack"), REPLY_S)
+        frames = _frames(response)
+        head = unpack(next(frames), "msgpack", bodies.ScrollReply)
+        return ops.Scroll(answers=self._pages(connection, frames), total=head.total, position=head.position)
+
+    def _pages(self, connection: HTTPConnection, frames: Iterator[bytes]) -> Iterator[Answer]:
+        try:
+            for frame in frames:
+                page = unpack(frame, "msgpack", _Page)
+                if page.last:
+                    self._put_back(connection)
+                    return
+                yield _answer(page.hits)
+            raise GatewayUnreachable("the connection ended before the last page of a scroll", hint="scroll again")
+        finally:
+            if connection not in self._idle:
+                connection.close()
+
+    # -- requests
+
+    def _post(self, name: str, verb: str, body: Any, kind: type[Reply], *, deadline_s: float | None = None) -> Reply:
+        return self._request("POST", f"{_collection(name)}/{verb}", body, kind, deadline_s=deadline_s)
+
+    def _request(
+        self, method: str, path: str, body: Any, kind: type[Reply], *, deadline_s: float | None = None, gone_is_done: bool = False
+    ) -> Reply:
+        content = pack(body, "msgpack") if body is not None else b""
+        try:
+            connection, response = self._exchange(method, path, content, REPLY_S + (deadline_s or 0), gone_is_done=gone_is_done)
+        except _Gone:
+            return {}  # type: ignore[return-value]
+        raw = response.read()
+        self._put_back(connection)
+        return unpack(raw, "msgpack", kind)
+
+    def _exchange(
+        self, method: str, path: str, content: bytes, reply_s: float, *, gone_is_done: bool = False
+    ) -> tuple[HTTPConnection, HTTPResponse]:
+        """Send a request until somebody answers it, timeout_s at most. Raises what the answer says, GatewayUnreachable."""
+        until, wait_s, sent_before = time.monotonic() + self._timeout_s, WAIT_MIN_S, False
+        while True:
+            connection, fresh = self._take(reply_s)
+            try:
+                connection.request(method, self._path + path, body=content, headers=self._headers)
+                response = connection.getresponse()
+                if response.status < 300:
+                    return connection, response
+                raw = response.read()
+                error = _error_of(response, raw)
+                self._put_back(connection)
+                if gone_is_done and sent_before and isinstance(error, CollectionMissing):
+                    raise _Gone
+                wait_s = max(wait_s, float(response.headers.get("Retry-After") or 0))
+            except (HTTPException, OSError) as reason:
+                connection.close()
+                if not fresh and not isinstance(reason, TimeoutError):
+                    sent_before = True
+                    continue  # the server let go of a connection that was idle
+                error = GatewayUnreachable(
+                    f"{self.url} does not answer: {_reason(reason)}",
+                    hint="is it running? `paradox serve` prints its address",
+                )
+            if not error.retryable or time.monotonic() + wait_s > until:
+                raise error
+            sent_before = True
+            time.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(2 * wait_s, WAIT_MAX_S)
+
+    def _take(self, reply_s: float) -> tuple[HTTPConnection, bool]:
+        """Return an idle connection, or a fresh one, and whether it is fresh."""
+        with self._guard:
+            if self._idle:
+                connection = self._idle.pop()
+                if connection.sock is not None:
+                    connection.sock.settimeout(reply_s)
+                return connection, False
+        kind = HTTPSConnection if self._secure else HTTPConnection
+        connection = kind(self._host, self._port, timeout=min(reply_s, max(1.0, self._timeout_s)))
+        try:
+            connection.connect()
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sock.settimeout(reply_s)
+        except OSError:
+            pass  # the request says why
+        return connection, True
+
+    def _put_back(self, connection: HTTPConnection) -> None:
+        with self._guard:
+            if connection.sock is not None and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+class _Gone(Exception):
+    """What was to be removed is not there any more: an earlier attempt removed it."""
+
+
+def _collection(name: str) -> str:
+    return f"/v1/collections/{quote(check_name(name), safe='')}"
+
+
+def _points(name: str) -> str:
+    return f"{_collection(name)}/points"
+
+
+def _text(where: Filter | None) -> str | None:
+    return None if where is None else spell(where)
+
+
+def _shared(names: list[str] | None) -> str | list[str] | None:
+    return names[0] if names and names.count(names[0]) == len(names) else names
+
+
+def _terms(question: Question) -> dict[str, Any]:
+    return {
+        "k": question.k,
+        "where": _text(question.where),
+        "modality": question.modality,
+        "between": None if question.between_us is None else np.array(question.between_us, dtype="<M8[us]"),
+        "using": question.using or None,
+        "mode": question.mode,
+        "recall": question.recall,
+        "exact": question.exact,
+        "after": question.after or None,
+        "with_payload": question.with_payload,
+        "with_vectors": question.with_vectors,
+        "within_s": question.deadline_s,
+        "explain": question.explain,
+    }
+
+
+def _search_body(question: Question, like: Key | None) -> bodies.SearchBody:
+    query = question.vectors[0] if question.vectors is not None else question.texts[0] if question.texts else None
+    return bodies.SearchBody(query=query, like=like, **_terms(question))
+
+
+def _search_many_body(question: Question) -> bodies.SearchManyBody:
+    return bodies.SearchManyBody(queries=question.vectors if question.vectors is not None else question.texts, **_terms(question))
+
+
+def _answer(rows: list[_Row]) -> Answer:
+    """Return rows as columns."""
+    vectors = [row.vector for row in rows if row.vector is not None]
+    payloads = [bytes(row.payload) for row in rows]
+    return Answer(
+        keys=[row.id for row in rows],
+        score=np.array([row.score for row in rows], dtype=np.float32),
+        distance=np.array([row.distance for row in rows], dtype=np.float32),
+        payloads=None if bytes(NO_PAYLOAD) in payloads else payloads,
+        vectors=np.stack(vectors) if vectors and len(vectors) == len(rows) else None,
+        modality=[row.modality for row in rows],
+        at_us=[row.at for row in rows],  # type: ignore[misc]
+        origin=[row.origin for row in rows],
+    )
+
+
+def _receipt(reply: bodies.ReceiptReply) -> ops.Receipt:
+    return ops.Receipt(ids=[id_of(key) for key in reply.ids], position=reply.position)
+
+
+def _frames(response: HTTPResponse) -> Iterator[bytes]:
+    """Yield the frames of a stream, each behind its length; a last one that was cut off is left out."""
+    while lead := response.read(FRAME):
+        size = int.from_bytes(lead, "little")
+        frame = response.read(size)
+        if len(frame) < size:
+            return
+        yield frame
+
+
+def _error_of(response: HTTPResponse, raw: bytes) -> ParadoxError:
+    """Return the error that a reply tells of; one that is not ours comes from something in between."""
+    try:
+        problem = msgspec.json.decode(raw, type=bodies.Problem)
+    except msgspec.MsgspecError:
+        if response.status in (401, 403):
+            return AuthDenied(f"the server refused the key ({response.status})", hint="give key=…")
+        return GatewayUnreachable(
+            f"the server answered {response.status} {response.reason}", hint="is this the address of a Paradox gateway?"
+        )
+    return error_of(problem.code, problem.detail, hint=problem.hint)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
