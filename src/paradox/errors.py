@@ -30,6 +30,7 @@
     ├── Conflict
     │   ├── SpecConflict          spec.conflict
     │   ├── EncoderMismatch       encoder.mismatch
+    │   ├── LogConflict           log.conflict
     │   └── StoreLocked           store.locked
     ├── Unavailable
     │   ├── StoreReadOnly         store.read_only
@@ -256,6 +257,13 @@ class EncoderMismatch(Conflict):
     """The collection's vectors come from another encoder; mixing spaces would make distances meaningless."""
 
     code = "encoder.mismatch"
+
+
+class LogConflict(Conflict):
+    """Another program appended to the log first."""
+
+    code = "log.conflict"
+    retryable = True
 
 
 class StoreLocked(Conflict):

@@ -1,0 +1,417 @@
+"""JetStreamLog: a Log that is a stream of NATS JetStream, kept by several servers. The only file that imports nats.
+
+An entry is one message, or several when it is large; all messages of one append are one atomic batch, on the condition that nobody
+else appended since. Messages carry a chain of checksums (`message.py`), so a server that lost or changed something below the log is found
+out by whoever reads, and the leader is asked instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
+from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
+from paradox.ports.env import Env
+from paradox.ports.log import Body
+
+Result = TypeVar("Result")
+MESSAGES_MAX = 1_000
+"""Messages that JetStream takes as one batch."""
+BYTES_MAX = 4 << 30
+"""Of one log, on each server; servers set that much aside. A log is trimmed once a snapshot covers it."""
+READ_MESSAGES, READ_BYTES = 256, 8 << 20
+"""Fetched at a time."""
+REPLY_S = 5.0
+PERSIST_S = 20.0
+"""How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
+AGAIN_S = 0.2
+DUPLICATES_S = 120
+ASK_LEADER_AFTER = 3
+"""Replies that bring nothing new, after which the stream's leader is asked, message by message."""
+WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE = 10071, 10077, 10059, 10037
+SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
+
+
+class Streams:
+    """A connection to NATS servers. Its event loop runs in a thread of its own, so that callers may block. Thread-safe."""
+
+    def __init__(self, servers: Sequence[str], *, timeout_s: float = REPLY_S, **options: Any) -> None:
+        """servers: such as 'nats://host:4222'. options: of `nats.connect` (credentials, TLS). Raises LogUnavailable after timeout_s."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="paradox-nats", daemon=True)
+        self._thread.start()
+        self._closed = False
+        try:
+            self._client: Client = self.run(asyncio.wait_for(_connected(servers, options), timeout_s))
+        except (NatsError, OSError, TimeoutError) as error:
+            self._stop()
+            raise LogUnavailable(
+                f"no log server answers at {', '.join(servers)}: {_told(error)}", hint="are they running, and is the address right?"
+            ) from None
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine in the connection's loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        """Disconnect. Safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            self.run(self._client.close())
+            self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def open_log(self, name: str, *, env: Env, replicas: int = 1, bytes_max: int = BYTES_MAX, incarnation: int = 1) -> JetStreamLog:
+        """Open a log, and create it when there is none. replicas: servers that keep it. Raises LogUnavailable, LogCorrupt, FormatTooNew."""
+        config = {
+            "name": f"{STREAM}{name}",
+            "subjects": [f"{SUBJECT}.{name}"],
+            "storage": "file",
+            "retention": "limits",
+            "discard": "new",
+            "max_bytes": bytes_max,
+            "num_replicas": replicas,
+            "duplicate_window": DUPLICATES_S * 1_000_000_000,
+            "allow_direct": True,
+            "allow_atomic": True,
+            "metadata": {"paradox.incarnation": str(incarnation)},
+        }
+        if "error" in self.persist(env, f"STREAM.INFO.{STREAM}{name}", {}):
+            self.persist(env, f"STREAM.CREATE.{STREAM}{name}", config)
+        return JetStreamLog(self, name, env=env)
+
+    def drop_log(self, name: str, *, env: Env) -> None:
+        """Delete a log; no error when there is none. Raises LogUnavailable."""
+        self.persist(env, f"STREAM.DELETE.{STREAM}{name}", {})
+
+    def logs(self, *, env: Env) -> list[str]:
+        """Return the names of all logs, sorted. Raises LogUnavailable."""
+        found = self.persist(env, "STREAM.NAMES", {}).get("streams") or []
+        return sorted(name.removeprefix(STREAM) for name in found if name.startswith(STREAM))
+
+    def api(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask JetStream's API once. Raises NatsError when nobody answers."""
+        reply = self.run(self._client.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout=REPLY_S))
+        answer: dict[str, Any] = json.loads(reply.data)
+        return answer
+
+    def persist(self, env: Env, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask until somebody answers, PERSIST_S at most. Raises LogUnavailable."""
+        until = env.elapsed_s() + PERSIST_S
+        while True:
+            try:
+                answer = self.api(verb, body)
+                error = answer.get("error")
+                if error is None or error.get("err_code") in (NO_STREAM, NO_MESSAGE):
+                    return answer
+                reason = str(error.get("description"))
+                lasting = error.get("code") not in (503, 408)
+            except NatsError as failure:
+                reason, lasting = _told(failure), False
+            if lasting or env.elapsed_s() > until:
+                raise LogUnavailable(f"the log servers do not do {verb.split('.')[0].lower()}: {reason}", hint="look at their logs")
+            self.run(asyncio.sleep(AGAIN_S))
+
+    def publish(self, name: str, messages: Sequence[bytes], *, after: int, batch: str) -> dict[str, Any]:
+        """Publish messages as one atomic batch if `after` is the last sequence. Return the acknowledgement. Raises NatsError."""
+        return self.run(self._publish(f"{SUBJECT}.{name}", messages, after, batch))
+
+    async def _publish(self, subject: str, messages: Sequence[bytes], after: int, batch: str) -> dict[str, Any]:
+        condition = {"Nats-Expected-Last-Sequence": str(after)}
+        if len(messages) == 1:
+            reply = await self._client.request(subject, messages[0], timeout=REPLY_S, headers=condition)
+            return dict(json.loads(reply.data))
+        for number, message in enumerate(messages[:-1], 1):
+            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)} | (condition if number == 1 else {})
+            await self._client.publish(subject, message, headers=headers)
+        headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
+        reply = await self._client.request(subject, messages[-1], timeout=REPLY_S, headers=headers)
+        return dict(json.loads(reply.data))
+
+    def fetch(self, name: str, after: int) -> list[tuple[int, bytes]]:
+        """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises NatsError."""
+        return self.run(self._fetch(f"{STREAM}{name}", after))
+
+    async def _fetch(self, stream: str, after: int) -> list[tuple[int, bytes]]:
+        inbox = self._client.new_inbox()
+        replies = await self._client.subscribe(inbox)
+        try:
+            body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}).encode()
+            await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
+            found: list[tuple[int, bytes]] = []
+            while True:
+                message: Msg = await replies.next_msg(timeout=REPLY_S)
+                headers = message.headers or {}
+                if "Nats-Sequence" not in headers:
+                    if headers.get("Status") == "503":
+                        raise NoRespondersError
+                    return found
+                found.append((int(headers["Nats-Sequence"]), message.data))
+        finally:
+            await replies.unsubscribe()
+
+
+class JetStreamLog:
+    """Entries in one stream. Any number of programs may append: who was not first is told so by LogConflict. Thread-safe."""
+
+    def __init__(self, streams: Streams, name: str, *, env: Env) -> None:
+        """For `Streams.open_log`, which see."""
+        self._streams = streams
+        self._name = name
+        self._env = env
+        self._lock = threading.RLock()
+        self._closed = False
+        self._last = Mark(0, 0, 0)
+        self._first = 1
+        self._first_sequence = 1
+        self._incarnation = 0
+        self._bookmark = self._last
+        self.refresh()
+
+    @property
+    def incarnation(self) -> int:
+        """Given when the stream was created: positions of another incarnation mean nothing here."""
+        return self._incarnation
+
+    @property
+    def first(self) -> int:
+        """The first position that can be read; `last + 1` when there is none."""
+        return self._first
+
+    @property
+    def last(self) -> int:
+        """The last position this program knows of; `refresh` asks for those of others."""
+        return self._last.position
+
+    def append(self, bodies: Sequence[Body]) -> int:
+        """Make all bodies durable on a majority of the servers, in order, and return the position of the last.
+
+        All or none. Raises LogConflict when somebody else appended since: read on first. StoreFull; StoreClosed; LogUnavailable when no
+        majority answers: then it is not known whether the bodies are there, and `refresh` tells once the servers answer.
+        """
+        with self._lock:
+            self._refuse_if_closed()
+            if not bodies:
+                return self.last
+            messages, end = messages_of(bodies, self._last)
+            if len(messages) > MESSAGES_MAX:
+                raise LogUnavailable(
+                    f"{len(bodies)} entries make {len(messages):,} messages; a batch takes {MESSAGES_MAX:,}",
+                    hint="write fewer points a call",
+                )
+            self._publish(messages, end)
+            self._last = end
+            return end.position
+
+    def _publish(self, messages: list[bytes], end: Mark) -> None:
+        """Publish until it is known that the messages are there, or that they are not and never will be."""
+        until = self._env.elapsed_s() + PERSIST_S
+        while True:
+            batch = self._env.random_bytes(12).hex()  # a batch that a leader's death cut short cannot be taken up again
+            try:
+                answer = self._streams.publish(self._name, messages, after=self._last.sequence, batch=batch)
+                error = answer.get("error")
+                if error is None:
+                    if answer.get("seq") == end.sequence:
+                        return
+                    raise LogCorrupt(
+                        f"log {self._name!r} put an entry at {answer.get('seq')}, expected {end.sequence}",
+                        hint="something else writes to it",
+                    )
+                reason = str(error.get("description"))
+                if error.get("err_code") == WRONG_LAST:
+                    if self._is_ours(messages, end):
+                        return
+                    raise LogConflict(f"another program appended to log {self._name!r} first", hint="read on, and try again")
+                if error.get("err_code") == FULL:
+                    raise StoreFull(
+                        f"the log servers have no room for log {self._name!r}: {reason}", hint="give them more, or trim the log"
+                    )
+            except NatsError as failure:
+                reason = _told(failure)
+                self._refuse_if_deleted()
+            if self._env.elapsed_s() > until:
+                raise LogUnavailable(
+                    f"no majority of the log servers answers: {reason}", hint="whether this write is there will be known when they do"
+                )
+            self._streams.run(asyncio.sleep(AGAIN_S))
+
+    def _is_ours(self, messages: list[bytes], end: Mark) -> bool:
+        """Tell whether an attempt that nobody acknowledged did add the messages: checksums are chained, so the last one tells of all."""
+        return self._message(end.sequence) == messages[-1]
+
+    def _refuse_if_deleted(self) -> None:
+        try:
+            answer = self._streams.api(f"STREAM.INFO.{STREAM}{self._name}", {})
+        except NatsError:
+            return
+        if answer.get("error", {}).get("err_code") == NO_STREAM:
+            raise self._deleted()
+
+    def _deleted(self) -> LogUnavailable:
+        return LogUnavailable(f"log {self._name!r} was deleted on its servers", hint="restore it from a snapshot")
+
+    def read(self, after: int) -> Iterator[tuple[int, memoryview]]:
+        """Yield (position, body) for every entry after `after`, in order, up to the last one when the first is asked for.
+
+        Raises LogCorrupt when `after + 1` was trimmed, or no server has an entry as it was written; FormatTooNew, LogUnavailable,
+        StoreClosed.
+        """
+        self._refuse_if_closed()
+        return self._read(after)
+
+    def _read(self, after: int) -> Iterator[tuple[int, memoryview]]:
+        last = self._look()
+        if after >= last.position:
+            return
+        if after + 1 < self._first:
+            raise LogCorrupt(
+                f"entries up to {self._first - 1} were trimmed; entry {after + 1} was asked for", hint="start from a snapshot that is newer"
+            )
+        mark = self._mark_before(after + 1)
+        pieces: list[memoryview] = []
+        for sequence, message in self._messages_after(mark, last.sequence):
+            head = decode_head(message, self._name, sequence)
+            pieces.append(memoryview(message)[HEADER.size :])
+            if head.part + 1 == head.parts:
+                body = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+                pieces = []
+                with self._lock:
+                    self._bookmark = Mark(sequence, head.position, head.checksum)
+                if head.position > after:
+                    yield head.position, body
+
+    def _messages_after(self, mark: Mark, last: int) -> Iterator[tuple[int, bytes]]:
+        """Yield checked messages in order, from any server; where it lags, or has not what was written, from the leader."""
+        sequence, chain, idle = mark.sequence, mark.chain, 0
+        while sequence < last:
+            found = self._fetch(sequence) if idle < ASK_LEADER_AFTER else self._from_leader(sequence + 1)
+            before = sequence
+            for number, message in found:
+                if number > last:
+                    break
+                fault = fault_of(message, number, sequence, chain, self._name)
+                if fault is not None:
+                    if idle >= ASK_LEADER_AFTER:
+                        raise fault
+                    break
+                sequence, chain = number, decode_head(message, self._name, number).checksum
+                yield number, message
+            idle = 0 if sequence > before else idle + 1
+
+    def _fetch(self, after: int) -> list[tuple[int, bytes]]:
+        try:
+            return self._streams.fetch(self._name, after)
+        except NatsError:
+            self._streams.run(asyncio.sleep(AGAIN_S))
+            return []
+
+    def _from_leader(self, sequence: int) -> list[tuple[int, bytes]]:
+        message = self._message(sequence)
+        if message is None:
+            self._look()
+            if sequence < self._first_sequence:
+                raise LogCorrupt(f"entries up to {self._first - 1} were trimmed meanwhile", hint="start from a snapshot that is newer")
+            lost = f"log {self._name!r} has lost message {sequence} on its leader"
+            raise LogCorrupt(lost, hint="step the leader away, and see whether another has it")
+        return [(sequence, message)]
+
+    def refresh(self) -> int:
+        """Ask what others appended or trimmed since, and return `last`. Raises LogUnavailable, LogCorrupt."""
+        self._look()
+        return self.last
+
+    def _look(self) -> Mark:
+        self._refuse_if_closed()
+        answer = self._streams.persist(self._env, f"STREAM.INFO.{STREAM}{self._name}", {})
+        if "error" in answer:
+            raise self._deleted()
+        state = answer["state"]
+        with self._lock:
+            self._incarnation = int(answer["config"].get("metadata", {}).get("paradox.incarnation", 1))
+            if state["first_seq"] != self._first_sequence and state["messages"]:
+                self._first_sequence, self._first = state["first_seq"], self._head(state["first_seq"]).position
+            if state["last_seq"] > self._last.sequence:
+                head = self._head(state["last_seq"])
+                self._last = Mark(state["last_seq"], head.position, head.checksum)
+            elif state["last_seq"] < self._last.sequence:
+                raise LogCorrupt(
+                    f"log {self._name!r} ends at message {state['last_seq']}, but {self._last.sequence} was there",
+                    hint="a server lost what it had acknowledged: step it away and see whether another has it",
+                )
+            return self._last
+
+    def _head(self, sequence: int) -> Head:
+        message = self._message(sequence)
+        if message is None:
+            raise LogCorrupt(f"log {self._name!r} has lost message {sequence}", hint="see whether another server has it")
+        return decode_head(message, self._name, sequence)
+
+    def _message(self, sequence: int) -> bytes | None:
+        """Return one message from the stream's leader, None when it has none."""
+        answer = self._streams.persist(self._env, f"STREAM.MSG.GET.{STREAM}{self._name}", {"seq": sequence})
+        return None if "error" in answer else base64.b64decode(answer["message"].get("data", ""))
+
+    def _mark_before(self, position: int) -> Mark:
+        """Return the place just before the first message of an entry that is there. Cost: a look at log2(messages) of them at most."""
+        with self._lock:
+            for known in (self._bookmark, self._last):
+                if known.position == position - 1 and known.sequence >= self._first_sequence - 1:
+                    return known
+            low, high = self._first_sequence, self._last.sequence
+        while low < high:
+            middle = (low + high) // 2
+            if self._head(middle).position < position:
+                low = middle + 1
+            else:
+                high = middle
+        return Mark(low - 1, position - 1, self._head(low).chain)
+
+    def trim(self, through: int) -> None:
+        """Forget entries up to `through`; the last one stays, since it says where the log stands. Raises LogUnavailable, StoreClosed."""
+        self._look()
+        through = min(through, self.last - 1)
+        if through < self._first:
+            return
+        self._streams.persist(self._env, f"STREAM.PURGE.{STREAM}{self._name}", {"seq": self._mark_before(through + 1).sequence + 1})
+        self._look()
+
+    def close(self) -> None:
+        """Take no more calls; the connection stays. Safe to call twice."""
+        self._closed = True
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreClosed("the log was closed", hint="open the database again")
+
+
+async def _connected(servers: Sequence[str], options: Mapping[str, Any]) -> Client:
+    """Connect, for ever, and again whenever the connection breaks; the caller sets an end to the first."""
+    forever: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": AGAIN_S, "connect_timeout": REPLY_S}
+    return await nats.connect(list(servers), error_cb=_quiet, **forever, **options)
+
+
+def _told(failure: Exception) -> str:
+    if isinstance(failure, NatsTimeout | TimeoutError):
+        return "no answer in time"
+    return "no leader" if isinstance(failure, NoRespondersError) else str(failure).removeprefix("nats: ") or type(failure).__name__
+
+
+async def _quiet(_: Exception) -> None:
+    """Errors of the connection are told by the calls that meet them."""

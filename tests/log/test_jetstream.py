@@ -1,0 +1,289 @@
+"""The log on real NATS servers: what every log does, many writers, servers that are killed, and bytes that changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from conformance.log import LogConformance, entries
+from log_servers import LogServers, log_servers
+from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
+from paradox.log import jetstream, message
+from paradox.log.jetstream import JetStreamLog, Streams
+from paradox.node.env import RealEnv
+from paradox.ports.log import Log
+
+ENV = RealEnv()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers set aside what a log may take: many logs share one disk here."""
+    monkeypatch.setattr(jetstream.Streams.open_log, "__kwdefaults__", {"replicas": 1, "bytes_max": 64 << 20, "incarnation": 1})
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServers]:
+    with log_servers(tmp_path_factory.mktemp("nats")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def streams(servers: LogServers) -> Iterator[Streams]:
+    streams = Streams(servers.urls)
+    yield streams
+    streams.close()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return f"log-{abs(hash(request.node.nodeid))}"
+
+
+class TestJetStreamLog(LogConformance):
+    @pytest.fixture
+    def log(self, streams: Streams, name: str) -> Log:
+        return streams.open_log(name, env=ENV)
+
+
+def test_logs_are_listed_and_dropped(streams: Streams, name: str) -> None:
+    streams.open_log(name, env=ENV).append([[b"one"]])
+    assert name in streams.logs(env=ENV)
+    streams.drop_log(name, env=ENV)
+    streams.drop_log(name, env=ENV)
+    assert name not in streams.logs(env=ENV)
+    assert streams.open_log(name, env=ENV, incarnation=7).incarnation == 7
+
+
+def test_another_program_sees_what_was_appended(streams: Streams, servers: LogServers, name: str) -> None:
+    log = streams.open_log(name, env=ENV)
+    log.append([[b"one"], [b"two" * 400_000]])
+    other = Streams(servers.urls)
+    there = other.open_log(name, env=ENV)
+    assert entries(there) == [(1, b"one"), (2, b"two" * 400_000)]
+    there.append([[b"three"]])
+    assert (log.last, log.refresh()) == (2, 3)
+    assert entries(log, 2) == [(3, b"three")]
+    other.close()
+
+
+def test_of_two_that_append_at_once_one_is_told_so(streams: Streams, name: str) -> None:
+    one, other = streams.open_log(name, env=ENV), streams.open_log(name, env=ENV)
+    assert one.append([[b"first"]]) == 1
+    for bodies in ([[b"second"]], [[b"second"], [b"third"]]):
+        with pytest.raises(LogConflict, match="another program appended"):
+            other.append(bodies)
+    assert other.refresh() == 1
+    assert other.append([[b"second"]]) == 2
+    assert entries(one) == [(1, b"first"), (2, b"second")]
+
+
+def test_an_attempt_that_nobody_acknowledged_is_found_again(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages arrive, the answer is lost: trying again must add nothing."""
+    log = streams.open_log(name, env=ENV)
+    publish, lost = Streams.publish, [True, True]
+
+    def losing(*given: object, **named: object) -> object:
+        answer = publish(*given, **named)  # type: ignore[arg-type]
+        if lost and lost.pop():
+            raise jetstream.NatsTimeout
+        return answer
+
+    monkeypatch.setattr(Streams, "publish", losing)
+    assert log.append([[b"one"]]) == 1
+    assert log.append([[b"two"], [b"three"]]) == 3
+    assert not lost
+    assert entries(log) == [(1, b"one"), (2, b"two"), (3, b"three")]
+
+
+def test_entries_are_read_from_the_middle_of_many_messages(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message, "CHUNK_BYTES", 10)
+    log = streams.open_log(name, env=ENV)
+    bodies = [bytes([65 + number % 26]) * (7 * number % 41) for number in range(60)]
+    log.append([[body] for body in bodies])
+    fresh = streams.open_log(name, env=ENV)
+    for after in (0, 1, 17, 40, 58, 59, 60):
+        assert entries(fresh, after) == [(number + 1, body) for number, body in enumerate(bodies)][after:]
+    fresh.trim(30)
+    assert fresh.first == 31
+    assert log.refresh() == 60
+    assert entries(log, 30) == entries(fresh, 30)
+    for reader in (log, fresh):
+        with pytest.raises(LogCorrupt, match="were trimmed"):
+            entries(reader, 12)
+
+
+def test_a_log_that_is_full_says_so_and_adds_nothing(streams: Streams, name: str) -> None:
+    log = streams.open_log(name, env=ENV, bytes_max=100_000)
+    log.append([[b"x" * 60_000]])
+    with pytest.raises(StoreFull, match="no room"):
+        log.append([[b"y" * 60_000]])
+    assert log.append([[b"z"]]) == 2
+    assert [position for position, _ in log.read(0)] == [1, 2]
+
+
+def test_a_log_that_is_deleted_under_its_users(streams: Streams, name: str) -> None:
+    log = streams.open_log(name, env=ENV)
+    log.append([[b"one"]])
+    streams.drop_log(name, env=ENV)
+    for work in (log.refresh, lambda: entries(log), lambda: log.append([[b"two"]])):
+        with pytest.raises(LogUnavailable, match="was deleted"):
+            work()
+
+
+def test_what_something_else_put_into_the_log_is_found(streams: Streams, name: str) -> None:
+    log = streams.open_log(name, env=ENV)
+    log.append([[b"one"]])
+    streams.publish(name, [b"not ours"], after=1, batch="b")
+    with pytest.raises(LogCorrupt, match=r"message 2 of log .* is not what was written"):
+        log.refresh()
+    log.close()
+    with pytest.raises(StoreClosed):
+        log.append([[b"two"]])
+
+
+def test_nobody_answers() -> None:
+    with pytest.raises(LogUnavailable, match=r"no log server answers at nats://127.0.0.1:1"):
+        Streams(["nats://127.0.0.1:1"], timeout_s=0.5)
+
+
+# Three servers
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServers]:
+    with log_servers(tmp_path_factory.mktemp("three"), 3) as servers:
+        yield servers
+
+
+def leader_of(servers: LogServers, streams: Streams, name: str) -> int:
+    info = streams.persist(ENV, f"STREAM.INFO.{jetstream.STREAM}{name}", {})
+    return int(info["cluster"]["leader"].removeprefix("n"))
+
+
+@pytest.mark.parametrize("victims", ["the leader", "two of three", "all"])
+def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, name: str, victims: str) -> None:
+    """A writer goes on through the deaths; what it was told is there is there, each entry once and in order."""
+    streams = Streams(three.urls)
+    log = streams.open_log(name, env=ENV, replicas=3)
+    acknowledged: list[bytes] = []
+    written, stop = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            body = b"%06d" % number * 50
+            try:
+                log.append([[body], [body]])
+                acknowledged.extend((body, body))
+                written.set()
+            except LogUnavailable:
+                log.refresh()
+                if log.last > len(acknowledged):
+                    acknowledged.extend((body, body))
+            except BaseException as error:
+                failures.append(error)
+                raise
+            number += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert written.wait(30)
+    leader = leader_of(three, streams, name)
+    dead = {"the leader": [leader], "two of three": [leader, (leader + 1) % 3], "all": [0, 1, 2]}[victims]
+    three.kill(*dead)
+    three.start(*dead)
+    before = len(acknowledged)
+    for _ in range(3):
+        written.clear()
+        assert written.wait(60), "writes do not go on"
+    stop.set()
+    thread.join()
+    assert not failures
+    assert len(acknowledged) > before
+    assert [bytes(body) for _, body in log.read(0)] == acknowledged
+    fresh = Streams(three.urls)
+    assert [bytes(body) for _, body in fresh.open_log(name, env=ENV, replicas=3).read(0)] == acknowledged
+    fresh.close()
+    streams.close()
+
+
+def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogServers, name: str) -> None:
+    """The file is changed while its server is down, which then answers its own callers."""
+    streams = Streams(three.urls)
+    log = streams.open_log(name, env=ENV, replicas=3)
+    bodies = [b"%04d" % number * 2_000 for number in range(50)]
+    for body in bodies:
+        log.append([[body]])
+    victim = (leader_of(three, streams, name) + 1) % 3
+    three.kill(victim)
+    [block] = sorted((three.folder / f"n{victim}").rglob(f"{jetstream.STREAM}{name}/msgs/*.blk"))
+    content = bytearray(block.read_bytes())
+    content[content.index(b"0025" * 100) + 50] ^= 1
+    block.write_bytes(content)
+    three.start(victim)
+    beside = Streams([three.urls[victim]])
+    there = beside.open_log(name, env=ENV)
+    for _ in range(3):
+        assert [bytes(body) for _, body in there.read(0)] == bodies
+    beside.close()
+    streams.close()
+
+
+Found = list[tuple[int, bytes]]
+
+
+def swapped(found: Found) -> Found:
+    if len(found) < 2:
+        return found
+    (first, one), (second, other), *rest = found
+    return [(first, other), (second, one), *rest]
+
+
+HARMS: dict[str, Callable[[Found], Found]] = {
+    "a changed bit": lambda found: [(at, bytes([told[0] ^ 1]) + told[1:] if at == 3 else told) for at, told in found],
+    "a bit of the body": lambda found: [(at, told[:-1] + b"?" if at == 5 else told) for at, told in found],
+    "a message that is gone": lambda found: [part for part in found if part[0] != 4],
+    "two that changed places": swapped,
+    "a message cut short": lambda found: [(at, told[:20]) for at, told in found],
+    "nothing": lambda found: [],
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_a_server_shows_is_checked_and_the_leader_asked(
+    streams: Streams, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = streams.open_log(name, env=ENV)
+    bodies = [b"%d" % number * 10 for number in range(8)]
+    log.append([[body] for body in bodies])
+    fetch, asked = Streams.fetch, []
+
+    def harmed(self: Streams, *given: Any) -> Found:
+        asked.append(given)
+        return HARMS[harm](fetch(self, *given))
+
+    monkeypatch.setattr(Streams, "fetch", harmed)
+    assert [bytes(body) for _, body in log.read(0)] == bodies
+    assert asked
+
+
+def test_damage_that_every_server_shows_is_said(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = streams.open_log(name, env=ENV)
+    log.append([[b"one"], [b"two"], [b"three"]])
+    honest = JetStreamLog._message
+
+    def cut(self: JetStreamLog, sequence: int) -> bytes | None:
+        whole = honest(self, sequence)
+        return whole[:-1] if whole and sequence == 2 else whole
+
+    monkeypatch.setattr(Streams, "fetch", lambda *_: [])
+    monkeypatch.setattr(JetStreamLog, "_message", cut)
+    reading = log.read(0)
+    assert bytes(next(reading)[1]) == b"one"
+    with pytest.raises(LogCorrupt, match=r"message 2 of log .* is not what was written"):
+        next(reading)

@@ -1,0 +1,91 @@
+"""Real log servers for tests: processes of nats-server, alone or three that keep everything three times."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BINARY = Path(sys.executable).with_name("nats-server")
+START_S = 30
+LOOK_S = 0.02
+
+
+def free_ports(count: int) -> list[int]:
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [door.getsockname()[1] for door in doors]
+    for door in doors:
+        door.close()
+    return ports
+
+
+class LogServers:
+    """Servers n0, n1, … that form one cluster. Every acknowledged message is on a majority's disks."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        ports = free_ports(3 * count)
+        self.ports, routes, self.monitors = ports[:count], ports[count : 2 * count], ports[2 * count :]
+        self.running: dict[int, subprocess.Popen[bytes]] = {}
+        for number in range(count):
+            text = f"""
+                server_name: n{number}
+                listen: "127.0.0.1:{self.ports[number]}"
+                http: "127.0.0.1:{self.monitors[number]}"
+                max_payload: 2MB
+                jetstream {{ store_dir: "{folder}/n{number}", sync_interval: always }}
+            """
+            if count > 1:
+                others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+                text += f'cluster {{ name: c, listen: "127.0.0.1:{routes[number]}", routes: [{others}] }}\n'
+            (folder / f"n{number}.conf").write_text(text)
+        self.start(*range(count))
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"nats://127.0.0.1:{port}" for port in self.ports]
+
+    def start(self, *numbers: int) -> None:
+        for number in numbers:
+            log = (self.folder / f"n{number}.log").open("ab")
+            self.running[number] = subprocess.Popen([BINARY, "-c", self.folder / f"n{number}.conf"], stdout=log, stderr=log)
+            log.close()
+        for number in numbers:
+            self.wait_until_healthy(number)
+
+    def wait_until_healthy(self, number: int) -> None:
+        until = time.monotonic() + START_S
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.monitors[number]}/healthz?js-server-only=true", timeout=5) as reply:
+                    if json.load(reply)["status"] == "ok":
+                        return
+            except OSError:
+                pass
+            assert time.monotonic() < until, (self.folder / f"n{number}.log").read_text()[-2000:]
+            time.sleep(LOOK_S)  # a server tells nobody that it is ready
+
+    def kill(self, *numbers: int) -> None:
+        for number in numbers:
+            self.running[number].send_signal(signal.SIGKILL)
+        for number in numbers:
+            self.running.pop(number).wait()
+
+    def stop(self) -> None:
+        self.kill(*list(self.running))
+
+
+@contextmanager
+def log_servers(folder: Path, count: int = 1) -> Iterator[LogServers]:
+    servers = LogServers(folder, count)
+    try:
+        yield servers
+    finally:
+        servers.stop()
