@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 OK, FAILED, MISSING, PARTIAL = 0, 1, 4, 6
 DEFAULT_FOLDER = "./memory"
+OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve"))
 BATCH_POINTS = 512
 SPEC_OPTIONS = ("encoder", "dimensions", "metric", "shards", "copies", "time_bucket")
 
 
 def run(arguments: Namespace, screen: Screen) -> int:
     """Run the verb that was typed and return its exit code. Raises ParadoxError."""
+    if arguments.url is not None and arguments.verb in OF_THIS_MACHINE:
+        raise UsageInvalid(f"{arguments.verb} takes no --url", hint="it looks at this machine: give --data DIR, or nothing")
     verb: Callable[[Namespace, Screen], int] = VERB_FUNCTIONS[arguments.verb]
     return verb(arguments, screen)
 
@@ -54,7 +57,7 @@ def open_to_read(arguments: Namespace) -> Database:
     """Open the folder beside whoever writes to it, or the server. Raises Missing rather than create one."""
     import paradox
 
-    if arguments.url:
+    if arguments.url is not None:
         return open_server(arguments)
     return paradox.connect(existing_folder(arguments), read_only=True)
 
@@ -63,7 +66,7 @@ def open_to_write(arguments: Namespace, *, new: bool = False) -> Database:
     """Open the folder as its only writer, or the server. Only with `new` is a missing folder made. Raises Missing, StoreLocked."""
     import paradox
 
-    if arguments.url:
+    if arguments.url is not None:
         return open_server(arguments)
     return paradox.connect(folder_of(arguments) if new else existing_folder(arguments))
 
@@ -80,23 +83,23 @@ def open_server(arguments: Namespace) -> Database:
 
 def serve(arguments: Namespace, screen: Screen) -> int:
     """Serve a folder over HTTP until told to stop."""
+    from paradox.node.catalogue import IDENTITY
     from paradox.node.config import keys_of
     from paradox.node.embedded import open_folder
     from paradox.node.serve import HttpServer
 
-    if arguments.url:
-        raise UsageInvalid("serve takes no --url", hint="give the folder to serve: --data DIR")
+    server = HttpServer(host=arguments.host, port=arguments.port, keys=keys_of())  # before a folder is made
+    new = not (Path(folder_of(arguments)).expanduser() / IDENTITY).exists()
     database = open_folder(folder_of(arguments), read_only=False, origin="", timeout_s=0)
 
+    def ready() -> None:
+        screen.document({"address": server.address, "new": new})
+        what = f"{folder_of(arguments)} (new, empty)" if new else folder_of(arguments)
+        screen.line(f"serving {what} at {server.address}{' to those with a key' if keys_of() else ''}; Ctrl-C stops it")
+        sys.stdout.flush()  # programs wait for it
+
     try:
-        server = HttpServer(database, host=arguments.host, port=arguments.port, keys=keys_of())
-
-        def ready() -> None:
-            screen.document({"address": server.address})
-            screen.line(f"serving {folder_of(arguments)} at {server.address}; Ctrl-C stops it")
-            sys.stdout.flush()  # programs wait for it
-
-        server.run(ready)
+        server.run(database, ready)
     finally:
         database.close()
     screen.line("stopped")

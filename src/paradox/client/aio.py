@@ -402,4 +402,4 @@ class AsyncCollection:
     async def _store(self) -> str | None:
         """Return what names this database among others, None when nothing outlives it."""
         path = (await self._transport.send(operations.DescribeDatabase())).get("path")
-        return None if path in (None, "", ":memory:") else str(Path(path).absolute())
+        return None if path in (None, "", ":memory:") else path if "://" in path else str(Path(path).absolute())

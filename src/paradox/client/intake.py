@@ -18,7 +18,7 @@ from paradox.client.payloads import encode_payloads, payload_column
 from paradox.client.times import is_one_time, time_us, times_us
 from paradox.client.vectors import Columns, check_values, vector_columns, with_absent
 from paradox.errors import BatchEmpty, BatchMismatch, IdInvalid, InvalidRequest, NumberRange, PayloadInvalid, QueryInvalid
-from paradox.model.admit import check_keys
+from paradox.model.admit import check_keys, check_present
 from paradox.model.filters import Filter
 from paradox.model.operations import AddPoints, CollectionView, DeletePoints, Receipt, UpdatePoints
 from paradox.model.points import Key, key_of, keys_of
@@ -36,7 +36,7 @@ FORMS_HINT = "give texts, a list of dicts, a pandas, Polars or PyArrow frame, or
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of one add, in the caller's own forms. None = not given."""
+    """The parts of one add, in the caller's own forms. None = not given. present: which points have a vector, by its name."""
 
     texts: Any = None
     ids: Any = None
@@ -44,6 +44,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     payload: Any = None
     modality: Any = None
     at: Any = None
+    present: Any = None
 
 
 def additions(view: CollectionView, given: Any, parts: Parts, *, limits: Limits = LIMITS) -> list[AddPoints]:
@@ -270,6 +271,11 @@ def _columns(view: CollectionView, parts: Parts, limits: Limits) -> AddPoints:
     columns = Columns(matrices={}, present={}) if vectors is None else vectors
     main_given = view.spec.main in columns.matrices
     columns = with_absent(columns, view.spec, rows)
+    if parts.present is not None:
+        masks = {name: mask if isinstance(mask, np.ndarray) else np.array(mask, dtype=object) for name, mask in parts.present.items()}
+        masks = {name: mask.astype(np.bool_) if {*map(type, mask.flat)} == {bool} else mask for name, mask in masks.items()}
+        check_present(view.spec, rows, masks)
+        columns = Columns(matrices=columns.matrices, present=columns.present | masks)
     return AddPoints(
         collection=view.name,
         rows=rows,

@@ -399,4 +399,4 @@ class Collection:
     def _store(self) -> str | None:
         """Return what names this database among others, None when nothing outlives it."""
         path = (self._transport.send(operations.DescribeDatabase())).get("path")
-        return None if path in (None, "", ":memory:") else str(Path(path).absolute())
+        return None if path in (None, "", ":memory:") else path if "://" in path else str(Path(path).absolute())

@@ -1,67 +1,87 @@
-"""The gateway as an ASGI application: reads a request, admits it, lets a thread do it, and writes the reply."""
+"""The gateway as an ASGI application: admits a request, lets a thread do it, and writes the reply."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 import sys
+import time
 import traceback
-from asyncio import get_running_loop
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 
-from paradox.errors import AuthDenied, GatewayBusy, InternalError, ParadoxError, RequestTooLarge, RouteMissing
+from paradox.errors import AuthDenied, GatewayBusy, InternalError, ParadoxError, RequestTooLarge, RequestUnreadable, RouteMissing
 from paradox.gateway.openapi import document
 from paradox.gateway.routes import ROUTES, Call, Route
 from paradox.ports.transport import Transport
-from paradox.wire.bodies import Problem
+from paradox.wire.bodies import Problem, ScrollPage
 from paradox.wire.pack import MEDIA, Form, pack, unpack
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = dict[bytes, bytes]
 THREADS = 16
-WAITING_MAX = 256
-"""Requests that wait or run at once; who comes after them is told to come back."""
-BODY_BYTES_MAX = 256 << 20
+WAITING_MAX, STREAMS_MAX = 256, 64
+"""Requests, and scrolls, that wait or run at once; who comes after them is told to come back."""
+BODY_BYTES_MAX, BODIES_BYTES_MAX = 256 << 20, 512 << 20
+"""Of one body, and of all that are being read or answered."""
+READ_S = 30.0
+"""How long the reader of a stream may take for one page."""
+REMEMBERED_S, REMEMBERED_MAX = 120.0, 10_000
+"""How long, and how many, writes are known again when they are sent again."""
 RETRY_AFTER_S = 1
 PROBLEM = "application/problem+json"
 STREAM: Mapping[Form, str] = MappingProxyType({"json": "application/x-ndjson", "msgpack": "application/x-msgpack-stream"})
+EMPTY: Mapping[Form, bytes] = MappingProxyType({"json": b"{}", "msgpack": b"\x80"})
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
+LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
 
 
 class Gateway:
-    """Serves one database over HTTP. An ASGI 3 application."""
+    """Serves one database over HTTP. An ASGI 3 application, for servers that give `raw_path`."""
 
     def __init__(self, database: Transport, *, keys: Sequence[str] = (), threads: int = THREADS, waiting_max: int = WAITING_MAX) -> None:
-        """keys: those that may ask; none = everybody who can connect."""
+        """keys: those that may ask; none = every program of this machine, but no web page."""
         self._database = database
         self._keys = tuple(key.encode() for key in keys)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-gateway")
-        self._waiting = 0
+        self._waiting = self._streams = self._bytes = 0
         self._waiting_max = waiting_max
+        self._stopping = False
         self._routes = [(route, _pattern(route.path)) for route in ROUTES]
+        self._done: OrderedDict[bytes, tuple[float, asyncio.Future[bytes]]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        headers = dict(scope["headers"])
-        form: Form = "msgpack" if MEDIA["msgpack"].encode() in headers.get(b"accept", b"") else "json"
+        begun = False
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await self._answer(scope, headers, form, receive, send)
+            await self._answer(scope, receive, sending)
         except ParadoxError as error:
             await _complain(send, error)
         except Exception:
             traceback.print_exc(file=sys.stderr)  # the operator's; the caller learns only that it was our fault
-            await _complain(send, InternalError("the server failed on this request", hint="its log says more; please report it"))
+            if not begun:
+                await _complain(send, InternalError("the server failed on this request", hint="its log says more; please report it"))
 
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], form: Form, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: Headers = dict(scope["headers"])
         path: str = scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         if path in OPEN_PATHS:
             await _reply(send, 200, b'{"status":"ok"}', MEDIA["json"])
@@ -71,36 +91,92 @@ class Gateway:
             await _reply(send, 200, document(), MEDIA["json"])
             return
         route, name = self._find(scope["method"], path)
-        content = await _body(receive, headers)
-        if self._waiting >= self._waiting_max:
-            raise GatewayBusy(f"{self._waiting} requests are waiting already", hint=f"come back in {RETRY_AFTER_S} s")
-        self._waiting += 1
-        try:
-            given: Form = "msgpack" if MEDIA["msgpack"].encode() in headers.get(b"content-type", b"") else "json"
-            work = _Work(route, self._database, name, content, given, form)
+        form = _form(headers.get(b"accept", b""))
+        with self._place(route) as hold:
+            content = await _body(receive, headers, hold)
+            work = _Work(route, self._database, name, content, _form(headers.get(b"content-type", b"")), form)
             if route.streams:
-                await self._stream(work, send)
+                await self._stream(work, receive, send)
             else:
-                await _reply(send, 200, await get_running_loop().run_in_executor(self._pool, work.reply), MEDIA[form])
+                await _reply(send, 200, await self._once(work, headers), MEDIA[form])
+
+    @contextmanager
+    def _place(self, route: Route) -> Iterator[Callable[[int], None]]:
+        """Hold a place among those that wait; gives what takes bytes from those that all bodies may have. Raises GatewayBusy."""
+        waiting, most = (self._streams, STREAMS_MAX) if route.streams else (self._waiting, self._waiting_max)
+        if self._stopping:
+            raise GatewayBusy("the server is stopping", hint="try again when it is back")
+        if waiting >= most:
+            raise GatewayBusy(f"{waiting} requests are waiting already", hint=f"come back in {RETRY_AFTER_S} s")
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if held + size > BODY_BYTES_MAX:
+                what = f"the body has more than {BODY_BYTES_MAX >> 20} MiB"
+                raise RequestTooLarge(what, hint="send the points in several requests, or use import_")
+            if self._bytes + size > BODIES_BYTES_MAX:
+                raise GatewayBusy("other requests fill the memory that is set aside for bodies", hint=f"come back in {RETRY_AFTER_S} s")
+            held += size
+            self._bytes += size
+
+        self._waiting, self._streams = self._waiting + (not route.streams), self._streams + route.streams
+        try:
+            yield hold
         finally:
-            self._waiting -= 1
+            self._waiting, self._streams = self._waiting - (not route.streams), self._streams - route.streams
+            self._bytes -= held
 
-    async def _stream(self, work: _Work, send: Send) -> None:
-        loop = get_running_loop()
+    async def _once(self, work: _Work, headers: Headers) -> bytes:
+        """Return the reply; to a write that was sent before under the same name, the reply it had."""
+        name, now = headers.get(b"idempotency-key", b""), time.monotonic()
+        if not work.route.writes or not name:
+            return await self._run(work.reply)
+        while self._done and (next(iter(self._done.values()))[0] < now - REMEMBERED_S or len(self._done) >= REMEMBERED_MAX):
+            self._done.popitem(last=False)
+        if name not in self._done:
+            self._done[name] = (now, asyncio.ensure_future(self._run(work.reply)))
+        try:
+            return await asyncio.shield(self._done[name][1])
+        except ParadoxError as error:
+            if error.retryable:
+                self._done.pop(name, None)  # nothing was done
+            raise
+
+    async def _run(self, work: Callable[..., bytes], *given: Any) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+
+    async def _stream(self, work: _Work, receive: Receive, send: Send) -> None:
         frames = work.frames()
-        frame = await loop.run_in_executor(self._pool, next, frames, b"")  # what is wrong is told before the reply begins
+        frame = await self._run(next, frames, b"")  # what is wrong is told before the reply begins
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", STREAM[work.form].encode())]})
-        while frame:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-            frame = await loop.run_in_executor(self._pool, next, frames, b"")
-        await send({"type": "http.response.body", "body": b""})
+        gone = asyncio.ensure_future(receive())  # completes when the reader goes
+        try:
+            while frame and not gone.done():
+                await asyncio.wait_for(send({"type": "http.response.body", "body": frame, "more_body": True}), READ_S)
+                try:
+                    frame = await self._run(next, frames, b"")
+                except ParadoxError as error:
+                    frame, frames = work.framed(ScrollPage(hits=[], problem=_problem(error))), iter(())
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            return  # it does not read
+        finally:
+            gone.cancel()
 
-    def _admit(self, headers: dict[bytes, bytes]) -> None:
+    def _admit(self, headers: Headers) -> None:
+        """Raise AuthDenied unless the caller has a key, or where none is asked for, is a program and no web page."""
         if not self._keys:
+            if b"origin" in headers or not LOOPBACK.fullmatch(headers.get(b"host", b"localhost").decode("latin-1")):
+                raise AuthDenied(
+                    "without a key this server answers no web pages, and only on its own machine", hint="set PARADOX_KEY there"
+                )
             return
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key:
-            raise AuthDenied("this server asks for a key", hint="send 'Authorization: Bearer …', or connect(url, key=…)")
+            raise AuthDenied(
+                "this server asks for a key", hint="give connect(url, key=…), set PARADOX_KEY, or send 'Authorization: Bearer …'"
+            )
         same = [hmac.compare_digest(key.strip(), known) for known in self._keys]  # all are compared: time tells nothing
         if not any(same):
             raise AuthDenied("the key is not one of this server's", hint="ask its operator for a key")
@@ -117,6 +193,10 @@ class Gateway:
             raise RouteMissing(f"{path} does not take {method}", hint=f"it takes {', '.join(methods)}")
         raise RouteMissing(f"there is nothing at {path}", hint="/openapi.json lists every path")
 
+    def stop(self) -> None:
+        """Take no more requests; those that run go on."""
+        self._stopping = True
+
     def close(self) -> None:
         """Wait for what is running, and let the threads go."""
         self._pool.shutdown(cancel_futures=True)
@@ -127,48 +207,61 @@ class _Work:
 
     def __init__(self, route: Route, database: Transport, name: str, content: bytes, given: Form, form: Form) -> None:
         self.form = form
-        self._route, self._database, self._name, self._content, self._given = route, database, name, content, given
+        self.route = route
+        self._database, self._name, self._content, self._given = database, name, content, given
 
     def _run(self) -> Any:
-        body = None if self._route.body is None else unpack(self._content or b"{}", self._given, self._route.body)
-        return self._route.run(Call(self._database, self._name, body, self._given if body is not None else self.form, self.form))
+        body = None if self.route.body is None else unpack(self._content or EMPTY[self._given], self._given, self.route.body)
+        return self.route.run(Call(self._database, self._name, body, self._given if body is not None else self.form, self.form))
 
     def reply(self) -> bytes:
         """Return the bytes of the reply."""
         return pack(self._run(), self.form)
 
     def frames(self) -> Iterator[bytes]:
-        """Yield the bytes of a stream's frames: JSON on a line each, MessagePack behind its length."""
+        """Yield the bytes of a stream's frames."""
         for part in self._run():
-            packed = pack(part, self.form)
-            yield packed + b"\n" if self.form == "json" else len(packed).to_bytes(4, "little") + packed
+            yield self.framed(part)
+
+    def framed(self, part: Any) -> bytes:
+        """Return a part of a stream as a frame: JSON on a line, MessagePack behind its length."""
+        packed = pack(part, self.form)
+        return packed + b"\n" if self.form == "json" else len(packed).to_bytes(4, "little") + packed
+
+
+def _form(header: bytes) -> Form:
+    """Return the first form of a Content-Type or Accept that is known; JSON when none is."""
+    for part in header.lower().split(b","):
+        media, *parameters = (word.strip() for word in part.split(b";"))
+        if b"q=0" not in parameters and media in (b"application/msgpack", b"application/json"):
+            return "msgpack" if media == b"application/msgpack" else "json"
+    return "json"
 
 
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.escape(path).replace(re.escape("{name}"), "(?P<name>[^/]+)"))
 
 
-async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    """Return the body of a request. Raises RequestTooLarge as soon as that is known."""
-    said = headers.get(b"content-length", b"0")
-    parts, size = [], int(said) if said.isdigit() else 0
-    more = True
+async def _body(receive: Receive, headers: Headers, hold: Callable[[int], None]) -> bytes:
+    """Return the body of a request. hold: takes bytes before they are read. Raises what that raises, RequestUnreadable when it was cut."""
+    said = headers.get(b"content-length", b"")
+    expected = int(said) if said.isdigit() else 0
+    hold(expected)
+    parts, size, more = [], 0, True
     while more:
-        if size > BODY_BYTES_MAX:
-            raise RequestTooLarge(
-                f"the body has more than {BODY_BYTES_MAX >> 20} MiB", hint="send the points in several requests, or use import_"
-            )
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
-        parts.append(message.get("body", b""))
-        size = max(size, sum(map(len, parts)))
+            raise RequestUnreadable("the request was cut off", hint="send it again")
+        part = message.get("body", b"")
+        hold(max(0, size + len(part) - max(size, expected)))
+        parts.append(part)
+        size += len(part)
         more = message.get("more_body", False)
     return b"".join(parts)
 
 
-async def _complain(send: Send, error: ParadoxError) -> None:
-    problem = Problem(
+def _problem(error: ParadoxError) -> Problem:
+    return Problem(
         type=f"urn:paradox:{error.code}",
         title=error.code,
         status=error.status,
@@ -177,9 +270,12 @@ async def _complain(send: Send, error: ParadoxError) -> None:
         hint=error.hint,
         retryable=error.retryable,
     )
+
+
+async def _complain(send: Send, error: ParadoxError) -> None:
     more = [(b"retry-after", str(RETRY_AFTER_S).encode())] if error.retryable else []
     more += [(b"www-authenticate", b"Bearer")] if isinstance(error, AuthDenied) else []
-    await _reply(send, error.status, msgspec.json.encode(problem), PROBLEM, more)
+    await _reply(send, error.status, msgspec.json.encode(_problem(error)), PROBLEM, more)
 
 
 async def _reply(send: Send, status: int, content: bytes, media: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:

@@ -13,6 +13,7 @@ from paradox.client import intake
 from paradox.client.payloads import decode_payload
 from paradox.client.questions import LIMITS, Terms, position_of, question_of, questions_of, using_of
 from paradox.client.times import datetime_of
+from paradox.errors import NumberRange
 from paradox.model import operations as ops
 from paradox.model.filter_syntax import as_filter
 from paradox.model.operations import CollectionView
@@ -21,6 +22,9 @@ from paradox.model.queries import Answer, Coverage, Plan
 from paradox.ports.transport import Transport
 from paradox.wire import bodies
 from paradox.wire.pack import Form, id_given
+
+FOUND_MAX = 1_000_000
+"""Points that one reply may hold."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -83,13 +87,16 @@ def _add(call: Call) -> bodies.ReceiptReply:
     body: bodies.AddBody = call.body
     view = call.view()
     parts = intake.Parts(
-        texts=body.texts, ids=call.ids(body.ids), vectors=body.vectors, payload=body.payload, modality=body.modality, at=body.at
+        texts=body.texts,
+        ids=call.ids(body.ids),
+        vectors=body.vectors,
+        payload=body.payload,
+        modality=body.modality,
+        at=body.at,
+        present=body.present,
     )
     points = body.points if body.points is None else [_point(point, call.given) for point in body.points]
     additions = intake.additions(view, points, parts)
-    if body.present:
-        present = {name: np.asarray(mask, dtype=np.bool_) for name, mask in body.present.items()}
-        additions = [msgspec.structs.replace(addition, present=present) for addition in additions]
     return _receipt(intake.joined_receipt([call.database.send(addition) for addition in additions]))
 
 
@@ -123,13 +130,17 @@ def _search(call: Call) -> bodies.FoundReply:
     body: bodies.SearchBody = call.body
     question, key = question_of(call.view(), body.query, _terms(body, like=id_given(body.like, call.given)))
     answers = call.database.send(ops.Ask(collection=call.name, question=question, like=key))
-    plan = answers.trace(0) if body.plan or body.explain else None
+    plan = answers.trace() if body.plan or body.explain else None
     return bodies.FoundReply(hits=_rows(answers.of[0], call.form), position=answers.position, coverage=answers.coverage, plan=plan)
 
 
 def _search_many(call: Call) -> bodies.FoundManyReply:
     body: bodies.SearchManyBody = call.body
     question = questions_of(call.view(), body.queries, _terms(body))
+    if question is not None and len(body.queries) * question.k > FOUND_MAX:
+        raise NumberRange(
+            f"{len(body.queries):,} queries for {question.k:,} points each; at most {FOUND_MAX:,} in all", hint="ask in parts"
+        )
     if question is None:
         return bodies.FoundManyReply(hits=[], position=0, coverage=Coverage(share=1.0, holders={}))
     answers = call.database.send(ops.Ask(collection=call.name, question=question))
@@ -153,6 +164,8 @@ def _count(call: Call) -> dict[str, int]:
 
 def _scroll(call: Call) -> Iterator[Any]:
     body: bodies.ScrollBody = call.body
+    if intake.batch_of(body.batch) > LIMITS.batch_points_max:
+        raise NumberRange(f"batch={body.batch:,}; at most {LIMITS.batch_points_max:,} points a page", hint="leave it out, or give 1000")
     operation = ops.ScrollPoints(
         collection=call.name,
         where=as_filter(body.where, LIMITS),
@@ -184,7 +197,7 @@ def _terms(body: Any, *, like: Any = None) -> Terms:
         like=like,
         where=body.where,
         modality=body.modality,
-        between=None if body.between is None else tuple(body.between),
+        between=body.between.tolist() if isinstance(body.between, np.ndarray) else body.between,
         using=body.using,
         mode=body.mode,
         recall=body.recall,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,27 @@ def check_batch(spec: CollectionSpec, rows: int, vectors: dict[str, NDArray[Any]
     missing = [name for name in spec.vectors if name not in vectors]
     if missing:
         raise BatchMismatch(f"no vectors were given for {missing[0]!r}", hint="give vectors=, or texts when the collection has an encoder")
+    check_present(spec, rows, present)
     for name, matrix in vectors.items():
         if len(matrix) != rows:
             raise BatchMismatch(f"{len(matrix)} vectors {name!r} for {rows} points", hint="give one vector a point")
         check_vectors(matrix, spec.vectors[name], name=name, present=present.get(name))
+
+
+def check_present(spec: CollectionSpec, rows: int, present: Mapping[str, Any]) -> None:
+    """Raise BatchMismatch unless each mask names a vector of the collection and has one bool a row; every point has the main vector."""
+    for name, mask in present.items():
+        if name not in spec.vectors:
+            raise BatchMismatch(
+                f"present names {name!r:.80}, which is no vector of the collection", hint=f"its vectors are {', '.join(spec.vectors)}"
+            )
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (rows,):
+            raise BatchMismatch(
+                f"present of {name!r} is not one true or false a point, for {rows} points", hint="leave it out where all have it"
+            )
+        if name == spec.main and not mask.all():
+            number = int(np.flatnonzero(~mask)[0])
+            raise BatchMismatch(f"point {number} has no vector {name!r}, by which points are placed", hint="give it for every point")
 
 
 def check_payloads(payloads: list[bytes], limits: Limits) -> None:

@@ -221,6 +221,8 @@ class EmbeddedDatabase:
 
     def _open_collection(self, name: str, wanted: dict[str, Any], *, create: bool) -> ops.CollectionView:
         check_name(name)
+        if not create and not wanted:
+            return ops.CollectionView(name=name, spec=self.opened(name).held.spec)
         with self._guard:
             if create and name not in self._opened and name not in collection_names(self.store):
                 if self.read_only:

@@ -178,7 +178,7 @@ class HeldCollection:
                         raise
                     if not trimmed:
                         self.quarantined[LOG] = error.message
-                        engine.lost[LOG] = (0, 0)  # nobody knows how many
+                        engine.lost[LOG] = (0, 1)  # at least
                         self.engine = engine
                         return
 

@@ -96,7 +96,7 @@ def _lock(descriptor: int, folder: Path) -> None:
             raise
         raise StoreLocked(
             f"{folder} is open for writing by {_described(read_writer(folder))}; one writer at a time is allowed",
-            hint="open it with read_only=True for reading, or close it there first",
+            hint="close it there first, open it with read_only=True for reading, or let `paradox serve` share it",
         ) from None
 
 

@@ -40,7 +40,7 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
             hint="allow more, or ask for less recall",
         )
     if operation.question.explain:
-        answers.trace = lambda: measured_plan(held, question, answers, elapsed)
+        answers.trace = lambda query=0: measured_plan(held, question, answers, elapsed)
     return answers
 
 

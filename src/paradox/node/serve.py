@@ -9,10 +9,14 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from paradox.errors import ExtraMissing, GatewayUnreachable, InvalidRequest
 from paradox.gateway.app import Gateway
 from paradox.ports.transport import Transport
+
+if TYPE_CHECKING:
+    import uvicorn
 
 BACKLOG = 1024
 STOP_S = 10
@@ -23,14 +27,13 @@ LOOK_S = 0.005
 class HttpServer:
     """Listens from the start; answers while `run` runs. SIGINT and SIGTERM stop it when that is in the main thread."""
 
-    def __init__(self, database: Transport, *, host: str, port: int, keys: Sequence[str] = ()) -> None:
+    def __init__(self, *, host: str, port: int, keys: Sequence[str] = ()) -> None:
         """port: 0 = any that is free. keys: one of which a caller must give; none = nobody is asked for one.
 
-        The caller closes the database. Raises ExtraMissing, InvalidRequest for an open door without keys, GatewayUnreachable when the port
-        is taken.
+        Raises ExtraMissing, InvalidRequest for an open door without keys, GatewayUnreachable when the port is taken.
         """
         try:
-            import uvicorn
+            import uvicorn  # noqa: F401
         except ImportError:
             raise ExtraMissing("serving needs uvicorn", hint="pip install 'paradox-memory[cluster]'") from None
         if not keys and not _is_loopback(host):
@@ -39,37 +42,44 @@ class HttpServer:
             )
         self._door = _listen(host, port)
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self._door.getsockname()[1]}"
-        self._gateway = Gateway(database, keys=keys)
-        self._config = uvicorn.Config(
+        self._keys = keys
+        self._gateway: Gateway | None = None
+        self._server: uvicorn.Server | None = None
+
+    def run(self, database: Transport, ready: Callable[[], None]) -> None:
+        """Answer from a database until told to stop; the caller closes it. ready: called once requests are answered."""
+        import uvicorn
+
+        self._gateway = Gateway(database, keys=self._keys)
+        config = uvicorn.Config(
             self._gateway, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=STOP_S
         )
-        self._server = uvicorn.Server(self._config)
+        self._server = uvicorn.Server(config)
         # uvicorn raises a signal again when it has stopped, and SIGTERM would end us before the database is closed
         self._server.capture_signals = nullcontext  # type: ignore[assignment,method-assign]
-
-    def run(self, ready: Callable[[], None]) -> None:
-        """Answer until told to stop. ready: called once requests are answered."""
         try:
-            with asyncio.Runner(loop_factory=self._config.get_loop_factory()) as runner:
-                runner.run(self._run(ready))
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                runner.run(self._run(self._server, ready))
         finally:
             self._gateway.close()
             self._door.close()
 
-    async def _run(self, ready: Callable[[], None]) -> None:
+    async def _run(self, server: uvicorn.Server, ready: Callable[[], None]) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        serving = asyncio.create_task(self._server.serve(sockets=[self._door]))
-        while not self._server.started and not serving.done():
+        serving = asyncio.create_task(server.serve(sockets=[self._door]))
+        while not server.started and not serving.done():
             await asyncio.sleep(LOOK_S)  # uvicorn tells nobody
-        if self._server.started:
+        if server.started:
             ready()
         await serving
 
     def stop(self) -> None:
         """Let `run` return once the running requests are answered. From any thread."""
-        self._server.should_exit = True
+        if self._gateway is not None and self._server is not None:
+            self._gateway.stop()
+            self._server.should_exit = True
 
 
 def _is_loopback(host: str) -> bool:

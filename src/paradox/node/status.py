@@ -12,6 +12,7 @@ import msgspec
 
 from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
 from paradox.node.held import LOG, MANIFESTS, SEGMENTS, HeldCollection
+from paradox.node.lock import read_writer
 from paradox.shard.container import checksum
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
@@ -81,7 +82,7 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
         "sentence": sentence,
         "path": database.path,
         "read_only": database.read_only,
-        "writer": None if database.read_only else {"pid": os.getpid()},
+        "writer": _writer(database),
         "points": points,
         "collections": [
             {"name": one.name, "points": one.engine.count(), "position": one.engine.applied, "waiting_to_be_sealed": len(one.frozen)}
@@ -92,6 +93,14 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
         "settled": worker.settled() if worker is not None else True,
         "events": [msgspec.to_builtins(event) for event in list(database.env.events)],
     }
+
+
+def _writer(database: EmbeddedDatabase) -> dict[str, int] | None:
+    """Return the process that writes to the folder, as far as its lock tells."""
+    if not database.read_only:
+        return {"pid": os.getpid()}
+    writer = read_writer(database.root)
+    return None if writer is None else {"pid": writer.pid}
 
 
 def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:

@@ -191,13 +191,6 @@ class ScrollReply(msgspec.Struct, kw_only=True):
     position: int
 
 
-class ScrollPage(msgspec.Struct, kw_only=True):
-    """One page of a scroll. The last one is empty and says so, for a stream that was cut off has none."""
-
-    hits: list[Row]
-    last: bool = False
-
-
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What went wrong (RFC 9457). code is stable across versions; retryable: the same request may succeed later."""
 
@@ -208,3 +201,11 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     code: str
     hint: str = ""
     retryable: bool = False
+
+
+class ScrollPage(msgspec.Struct, kw_only=True):
+    """One page of a scroll. The last one is empty and says so, or what went wrong; a stream without it was cut off."""
+
+    hits: list[Row]
+    last: bool = False
+    problem: Problem | None = None

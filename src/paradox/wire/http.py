@@ -1,14 +1,14 @@
 """The way to a database behind a gateway: operations over HTTP, with MessagePack bodies.
 
-Connections are kept and shared among threads. A request that may not have arrived is sent again: every operation names its points, so
-doing it twice changes nothing more than doing it once.
+Connections are kept and shared among threads. A request that may not have been answered is sent again under the same name, and the
+gateway does what it has done already only once.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import socket
+import select
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -24,9 +24,11 @@ from paradox.errors import (
     AuthDenied,
     CollectionMissing,
     FeatureMissing,
+    GatewayBusy,
     GatewayUnreachable,
     InvalidRequest,
     ParadoxError,
+    RequestUnreadable,
     StoreClosed,
     StoreReadOnly,
     error_of,
@@ -48,8 +50,8 @@ FRAME = 4
 WAIT_MIN_S, WAIT_MAX_S = 0.05, 2.0
 IDLE_CONNECTIONS_MAX = 32
 NO_PAYLOAD = msgspec.Raw(b"\xc0")
-REPLY_S = 60.0
-"""How long a reply may take unless the question has a deadline of its own."""
+REPLY_S, GRACE_S = 60.0, 2.0
+"""How long a reply may take; a question with a deadline has that, and a grace for the way."""
 
 
 class _Row(bodies.Row):
@@ -82,16 +84,19 @@ class HttpTransport:
         parts = urlsplit(url)
         try:
             port = parts.port
+            (parts.hostname or "").encode("idna")
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
             raise InvalidRequest(f"{url!r:.200} is no address of a gateway", hint="give 'http://host:6500'")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
-        self._host, self._secure, self._path = parts.hostname, parts.scheme == "https", parts.path.rstrip("/")
+        self._host, self._secure, self._path = parts.hostname, parts.scheme == "https", quote(parts.path.rstrip("/"), safe="/%")
         self._port = port or (443 if self._secure else 6500)
         self._timeout_s = timeout_s
         self._headers = {"Content-Type": MEDIA["msgpack"], "Accept": MEDIA["msgpack"], "User-Agent": AGENT}
         if key:
+            if not (isinstance(key, str) and key.isascii() and key.isprintable()):
+                raise InvalidRequest("the key holds signs that no key has", hint="keys are of printable ASCII signs, without line breaks")
             self._headers["Authorization"] = f"Bearer {key}"
         self._idle: list[HTTPConnection] = []
         self._guard = Lock()
@@ -125,19 +130,20 @@ class HttpTransport:
             case ops.ScrollPoints():
                 return self._scroll(operation)
             case ops.ExplainPlan(collection=name, question=question, like=like):
-                return self._post(name, "explain", _search_body(question, like), Plan)
+                return self._post(name, "explain", _search_body(question, like), Plan, reply_s=None)
             case ops.OpenCollection(name=name, wanted=wanted, create=create):
                 return self._open(name, wanted, create=create)
             case ops.ListCollections():
                 return self._request("GET", "/v1/collections", None, dict[str, list[str]])["collections"]
             case ops.DropCollection(name=name):
-                return self._request("DELETE", _collection(name), None, dict[str, Any], gone_is_done=True) and None
+                self._request("DELETE", _collection(name), None, dict[str, Any])
+                return None
             case ops.DescribeCollection(collection=name):
                 return self._request("GET", _collection(name), None, dict[str, Any])
             case ops.DescribeDatabase():
                 return self._request("GET", "/v1/status", None, dict[str, Any]) | {"path": self.url}
             case ops.VerifyDatabase():
-                return self._request("POST", "/v1/verify", None, dict[str, Any])
+                return self._request("POST", "/v1/verify", None, dict[str, Any], reply_s=None)
 
     def close(self) -> None:
         """Let go of the connections. Safe to call twice."""
@@ -155,8 +161,16 @@ class HttpTransport:
             raise FeatureMissing(
                 "an encoder that is an object or a function cannot be used by a server", hint="name one, encoder='text', or send vectors"
             )
-        if not create:
-            return self._request("POST", f"{_collection(name)}/open", None, ops.CollectionView)
+        if not create or self._read_only:
+            try:
+                view = self._request("POST", f"{_collection(name)}/open", None, ops.CollectionView)
+            except CollectionMissing as error:
+                if not create:
+                    raise
+                hint = "connect without read_only to create it"
+                raise StoreReadOnly(f"{error.message}, and the database was opened with read_only=True", hint=hint) from None
+            if not wanted:
+                return view
         try:
             body = bodies.CollectionBody(**wanted)
         except TypeError as error:
@@ -175,7 +189,7 @@ class HttpTransport:
             vectors=operation.vectors or None,
             payload=None if operation.payloads is None else [msgspec.Raw(payload) for payload in operation.payloads],
             modality=_shared(operation.modality),
-            at=None if operation.at_us is None else operation.at_us.astype("<M8[us]").view("<i8").view("<M8[us]"),
+            at=None if operation.at_us is None else operation.at_us.astype("<M8[us]"),
             present=operation.present or None,
         )
         receipt = self._request("POST", _points(operation.collection), body, bodies.ReceiptReply)
@@ -186,11 +200,11 @@ class HttpTransport:
         many = (len(question.vectors) if question.vectors is not None else len(question.texts)) > 1
         if many:
             body: Any = _search_many_body(question)
-            reply: Any = self._post(operation.collection, "search/batch", body, _FoundMany, deadline_s=question.deadline_s)
+            reply: Any = self._post(operation.collection, "search/batch", body, _FoundMany, reply_s=_patience(question))
             found = reply.hits
         else:
             body = _search_body(question, operation.like)
-            reply = self._post(operation.collection, "search", body, _Found, deadline_s=question.deadline_s)
+            reply = self._post(operation.collection, "search", body, _Found, reply_s=_patience(question))
             found = [reply.hits]
         plan = (lambda number=0: reply.plan) if reply.plan is not None else partial(self._plan, operation)
         return Answers(of=[_answer(rows) for rows in found], position=reply.position, coverage=reply.coverage, trace=plan)
@@ -216,100 +230,107 @@ class HttpTransport:
         )
         connection, response = self._exchange("POST", f"{_collection(operation.collection)}/scroll", pack(body, "msgpack"), REPLY_S)
         frames = _frames(response)
-        head = unpack(next(frames), "msgpack", bodies.ScrollReply)
-        return ops.Scroll(answers=self._pages(connection, frames), total=head.total, position=head.position)
+        head = _unpacked(next(frames, b""), bodies.ScrollReply)
+        return ops.Scroll(answers=self._pages(connection, response, frames), total=head.total, position=head.position)
 
-    def _pages(self, connection: HTTPConnection, frames: Iterator[bytes]) -> Iterator[Answer]:
+    def _pages(self, connection: HTTPConnection, response: HTTPResponse, frames: Iterator[bytes]) -> Iterator[Answer]:
         try:
             for frame in frames:
-                page = unpack(frame, "msgpack", _Page)
+                page = _unpacked(frame, _Page)
+                if page.problem is not None:
+                    raise error_of(page.problem.code, page.problem.detail, hint=page.problem.hint)
                 if page.last:
-                    self._put_back(connection)
+                    response.read()  # what ends the reply
                     return
                 yield _answer(page.hits)
             raise GatewayUnreachable("the connection ended before the last page of a scroll", hint="scroll again")
+        except (HTTPException, OSError) as reason:
+            raise GatewayUnreachable(f"the connection ended within a scroll: {_reason(reason)}", hint="scroll again") from None
         finally:
-            if connection not in self._idle:
-                connection.close()
+            self._put_back(connection, response)
 
     # -- requests
 
-    def _post(self, name: str, verb: str, body: Any, kind: type[Reply], *, deadline_s: float | None = None) -> Reply:
-        return self._request("POST", f"{_collection(name)}/{verb}", body, kind, deadline_s=deadline_s)
+    def _post(self, name: str, verb: str, body: Any, kind: type[Reply], *, reply_s: float | None = REPLY_S) -> Reply:
+        return self._request("POST", f"{_collection(name)}/{verb}", body, kind, reply_s=reply_s)
 
-    def _request(
-        self, method: str, path: str, body: Any, kind: type[Reply], *, deadline_s: float | None = None, gone_is_done: bool = False
-    ) -> Reply:
+    def _request(self, method: str, path: str, body: Any, kind: type[Reply], *, reply_s: float | None = REPLY_S) -> Reply:
         content = pack(body, "msgpack") if body is not None else b""
-        try:
-            connection, response = self._exchange(method, path, content, REPLY_S + (deadline_s or 0), gone_is_done=gone_is_done)
-        except _Gone:
-            return {}  # type: ignore[return-value]
-        raw = response.read()
-        self._put_back(connection)
-        return unpack(raw, "msgpack", kind)
+        until, wait_s = time.monotonic() + self._timeout_s, WAIT_MIN_S
+        name = os.urandom(12).hex()
+        while True:
+            try:
+                connection, response = self._exchange(method, path, content, reply_s, name=name, until=until)
+                try:
+                    raw = response.read()
+                finally:
+                    self._put_back(connection, response)
+                return _unpacked(raw, kind)
+            except (HTTPException, OSError) as reason:
+                if time.monotonic() + wait_s > until:
+                    raise self._unreachable(reason) from None
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, WAIT_MAX_S)
 
     def _exchange(
-        self, method: str, path: str, content: bytes, reply_s: float, *, gone_is_done: bool = False
+        self, method: str, path: str, content: bytes, reply_s: float | None, *, name: str = "", until: float | None = None
     ) -> tuple[HTTPConnection, HTTPResponse]:
-        """Send a request until somebody answers it, timeout_s at most. Raises what the answer says, GatewayUnreachable."""
-        until, wait_s, sent_before = time.monotonic() + self._timeout_s, WAIT_MIN_S, False
+        """Send a request until somebody answers it, timeout_s at most. Raises what the answer says, GatewayUnreachable.
+
+        name: of the request, the same at each attempt, by which the gateway knows it again.
+        """
+        until, wait_s = time.monotonic() + self._timeout_s if until is None else until, WAIT_MIN_S
+        headers = {**self._headers, "Idempotency-Key": name} if name else self._headers
         while True:
-            connection, fresh = self._take(reply_s)
+            error: ParadoxError
+            connection = self._take()
             try:
-                connection.request(method, self._path + path, body=content, headers=self._headers)
+                if connection.sock is None:
+                    connection.connect()
+                connection.sock.settimeout(reply_s)
+                connection.request(method, self._path + path, body=content, headers=headers)
                 response = connection.getresponse()
                 if response.status < 300:
                     return connection, response
                 raw = response.read()
                 error = _error_of(response, raw)
-                self._put_back(connection)
-                if gone_is_done and sent_before and isinstance(error, CollectionMissing):
-                    raise _Gone
-                wait_s = max(wait_s, float(response.headers.get("Retry-After") or 0))
+                self._put_back(connection, response)
+                wait_s = max(wait_s, _seconds(response.headers.get("Retry-After")))
+            except TimeoutError as reason:
+                connection.close()
+                raise self._unreachable(reason) from None  # it may still be at it: not to be asked twice
             except (HTTPException, OSError) as reason:
                 connection.close()
-                if not fresh and not isinstance(reason, TimeoutError):
-                    sent_before = True
-                    continue  # the server let go of a connection that was idle
-                error = GatewayUnreachable(
-                    f"{self.url} does not answer: {_reason(reason)}",
-                    hint="is it running? `paradox serve` prints its address",
-                )
-            if not error.retryable or time.monotonic() + wait_s > until:
+                error = self._unreachable(reason)
+            if not isinstance(error, GatewayBusy | GatewayUnreachable) or time.monotonic() + wait_s > until:
                 raise error
-            sent_before = True
             time.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, WAIT_MAX_S)
 
-    def _take(self, reply_s: float) -> tuple[HTTPConnection, bool]:
-        """Return an idle connection, or a fresh one, and whether it is fresh."""
-        with self._guard:
-            if self._idle:
-                connection = self._idle.pop()
-                if connection.sock is not None:
-                    connection.sock.settimeout(reply_s)
-                return connection, False
-        kind = HTTPSConnection if self._secure else HTTPConnection
-        connection = kind(self._host, self._port, timeout=min(reply_s, max(1.0, self._timeout_s)))
-        try:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sock.settimeout(reply_s)
-        except OSError:
-            pass  # the request says why
-        return connection, True
+    def _unreachable(self, reason: Exception) -> GatewayUnreachable:
+        return GatewayUnreachable(
+            f"{self.url} does not answer: {_reason(reason)}", hint="is it running? `paradox serve` prints its address"
+        )
 
-    def _put_back(self, connection: HTTPConnection) -> None:
+    def _take(self) -> HTTPConnection:
+        """Return an idle connection that the server has not let go of, or a new one that is not connected yet."""
+        while True:
+            with self._guard:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                kind = HTTPSConnection if self._secure else HTTPConnection
+                return kind(self._host, self._port, timeout=max(1.0, self._timeout_s))
+            if not select.select([connection.sock], [], [], 0)[0]:
+                return connection
+            connection.close()
+
+    def _put_back(self, connection: HTTPConnection, response: HTTPResponse) -> None:
+        """Keep a connection whose reply was read to its end; close any other."""
         with self._guard:
-            if connection.sock is not None and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+            if response.isclosed() and connection.sock is not None and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
                 self._idle.append(connection)
                 return
         connection.close()
-
-
-class _Gone(Exception):
-    """What was to be removed is not there any more: an earlier attempt removed it."""
 
 
 def _collection(name: str) -> str:
@@ -326,6 +347,22 @@ def _text(where: Filter | None) -> str | None:
 
 def _shared(names: list[str] | None) -> str | list[str] | None:
     return names[0] if names and names.count(names[0]) == len(names) else names
+
+
+def _patience(question: Question) -> float:
+    """Return how long the reply to a question may take."""
+    return REPLY_S if question.deadline_s is None else question.deadline_s + GRACE_S
+
+
+def _seconds(header: str | None) -> float:
+    return float(header) if header and header.isdigit() else 0.0
+
+
+def _unpacked(raw: bytes, kind: type[Reply]) -> Reply:
+    try:
+        return unpack(raw, "msgpack", kind)
+    except RequestUnreadable:
+        raise GatewayUnreachable("the answer is not one of Paradox", hint="is this the address of a Paradox gateway?") from None
 
 
 def _terms(question: Question) -> dict[str, Any]:

@@ -6,6 +6,7 @@ row by row), and a UUID its 16 bytes; in JSON an array is nested lists, and a UU
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -21,15 +22,15 @@ Form: TypeAlias = Literal["json", "msgpack"]
 Body = TypeVar("Body")
 ARRAY = 1
 MEDIA: Mapping[Form, str] = MappingProxyType({"json": "application/json", "msgpack": "application/msgpack"})
-DTYPES = frozenset("fiubM")
-"""Kinds of dtype that an array may have: numbers, bools and times, so that no reader ever unpickles."""
+DTYPE = re.compile(r"[<|=]?(?:f[248]|[iu][1248]|b1)|<M8\[us\]")
+"""What an array may hold: numbers, bools and times. No reader ever unpickles, and NumPy reads no other text as a dtype."""
 
 
 def pack(value: Any, form: Form) -> bytes:
     """Return plain values, Structs and arrays as bytes. Raises RequestUnreadable for numbers beyond 64 bits."""
     try:
         return _JSON.encode(value) if form == "json" else _MSGPACK.encode(value)
-    except (OverflowError, UnicodeEncodeError) as error:
+    except (OverflowError, UnicodeEncodeError, TypeError) as error:
         raise RequestUnreadable(f"a value cannot be sent: {error}", hint="numbers have 64 bits, texts are Unicode") from None
 
 
@@ -55,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 
 def _packed(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiubM" and value.ndim in (1, 2) and 0 not in value.shape[1:]:
         return msgspec.msgpack.Ext(ARRAY, msgspec.msgpack.encode((value.dtype.str, value.shape)) + value.tobytes())
     return _plain(value)
 
@@ -66,11 +67,12 @@ def _extended(code: int, data: memoryview) -> NDArray[Any]:
         raise ValueError(f"an extension has the unknown type {code}")
     lead = bytes(data[: min(len(data), 64)])
     length = _lead_length(lead)
-    dtype_name, shape = msgspec.msgpack.decode(lead[:length], type=tuple[str, tuple[int, ...]])
-    dtype = np.dtype(dtype_name)
-    if dtype.kind not in DTYPES:
-        raise ValueError(f"an array has the dtype {dtype_name!r}; expected numbers, bools or times")
-    return np.frombuffer(bytes(data[length:]), dtype=dtype).reshape(shape)
+    name, shape = msgspec.msgpack.decode(lead[:length], type=tuple[str, tuple[int, ...]])
+    if not DTYPE.fullmatch(name):
+        raise ValueError(f"an array has the dtype {name!r:.40}; expected numbers, bools or times in microseconds")
+    if not 1 <= len(shape) <= 2 or 0 in shape[1:] or min(shape) < 0:
+        raise ValueError(f"an array has the shape {shape!r:.80}; expected (n,) or (n, d)")
+    return np.frombuffer(bytes(data[length:]), dtype=np.dtype(name)).reshape(shape)
 
 
 def _lead_length(lead: bytes) -> int:
