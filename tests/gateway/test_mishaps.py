@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPResponse, IncompleteRead
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +18,8 @@ import paradox
 from paradox.errors import DeadlineExceeded, InvalidRequest, SegmentCorrupt
 from paradox.gateway import app, routes
 from paradox.node.config import keys_of
+from paradox.node.embedded import open_folder
+from paradox.objects import disk
 from paradox.ports.transport import Transport
 from served import ask, served
 
@@ -174,3 +179,26 @@ def test_a_key_that_no_header_carries_is_refused_and_not_shown(key: str) -> None
     assert key not in str(caught.value)
     with pytest.raises(InvalidRequest):
         keys_of({"PARADOX_KEY": key + "x"})
+
+
+def test_nobody_learns_where_the_server_keeps_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = open_folder(str(tmp_path / "memory"), read_only=False, origin="", timeout_s=0)
+    with served(database) as address:
+        ask(address, "PUT", "/v1/collections/p", {"dimensions": 2})
+        add = {"ids": [1], "vectors": [[1, 0]]}
+        assert ask(address, "POST", "/v1/collections/p/points", add)[0] == 200
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.EIO, "input/output error")
+
+        monkeypatch.setattr(disk, "_sync", full)
+        status, problem, _ = ask(address, "POST", "/v1/collections/p/points", add)
+        monkeypatch.undo()
+        assert (status, problem["code"]) == (503, "log.unavailable")
+        assert "collections/p/log" in problem["detail"]
+        told = [problem, *(ask(address, method, path)[1] for method, path in TELLING)]
+        assert str(tmp_path) not in json.dumps(told)
+    database.close()
+
+
+TELLING = [("GET", "/v1/status"), ("POST", "/v1/verify"), ("GET", "/v1/collections/p")]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paradox.space.products import ROWS, products
+from paradox.space.products import products
 
 
-@pytest.mark.parametrize("rows", [0, 1, ROWS - 1, ROWS, 3 * ROWS + 5])
+@pytest.mark.parametrize("rows", [0, 1, 61, 62, 200])
 @pytest.mark.parametrize(("others", "dimensions"), [(0, 8), (1, 1), (172, 256), (1000, 24), (3, 10_000)])
 def test_tiles_make_the_whole(rows: int, others: int, dimensions: int) -> None:
     dice = np.random.default_rng(rows)

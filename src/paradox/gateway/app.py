@@ -20,10 +20,11 @@ import msgspec
 
 from paradox.errors import AuthDenied, GatewayBusy, InternalError, ParadoxError, RequestTooLarge, RequestUnreadable, RouteMissing
 from paradox.gateway.openapi import document
-from paradox.gateway.routes import ROUTES, Call, Route
+from paradox.gateway.routes import ROUTES, Call, Route, without
+from paradox.model.operations import DescribeDatabase
 from paradox.ports.transport import Transport
 from paradox.wire.bodies import Problem, ScrollPage
-from paradox.wire.pack import MEDIA, Form, pack, unpack
+from paradox.wire.pack import MEDIA, STREAM, Form, pack, unpack
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,7 +41,6 @@ REMEMBERED_S, REMEMBERED_MAX = 120.0, 10_000
 """How long, and how many, writes are known again when they are sent again."""
 RETRY_AFTER_S = 1
 PROBLEM = "application/problem+json"
-STREAM: Mapping[Form, str] = MappingProxyType({"json": "application/x-ndjson", "msgpack": "application/x-msgpack-stream"})
 EMPTY: Mapping[Form, bytes] = MappingProxyType({"json": b"{}", "msgpack": b"\x80"})
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.IGNORECASE)
@@ -52,6 +52,7 @@ class Gateway:
     def __init__(self, database: Transport, *, keys: Sequence[str] = (), threads: int = THREADS, waiting_max: int = WAITING_MAX) -> None:
         """keys: those that may ask; none = every program of this machine, but no web page."""
         self._database = database
+        self._place_of_files = str((database.send(DescribeDatabase()) or {}).get("path", ""))
         self._keys = tuple(key.encode() for key in keys)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-gateway")
         self._waiting = self._streams = self._bytes = 0
@@ -74,11 +75,12 @@ class Gateway:
         try:
             await self._answer(scope, receive, sending)
         except ParadoxError as error:
-            await _complain(send, error)
+            await _complain(send, self._problem(error))
         except Exception:
             traceback.print_exc(file=sys.stderr)  # the operator's; the caller learns only that it was our fault
             if not begun:
-                await _complain(send, InternalError("the server failed on this request", hint="its log says more; please report it"))
+                failure = InternalError("the server failed on this request", hint="its log says more; please report it")
+                await _complain(send, self._problem(failure))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
@@ -157,7 +159,7 @@ class Gateway:
                 try:
                     frame = await self._run(next, frames, b"")
                 except ParadoxError as error:
-                    frame, frames = work.framed(ScrollPage(hits=[], problem=_problem(error))), iter(())
+                    frame, frames = work.framed(ScrollPage(hits=[], problem=self._problem(error))), iter(())
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             return  # it does not read
@@ -193,12 +195,24 @@ class Gateway:
             raise RouteMissing(f"{path} does not take {method}", hint=f"it takes {', '.join(methods)}")
         raise RouteMissing(f"there is nothing at {path}", hint="/openapi.json lists every path")
 
+    def _problem(self, error: ParadoxError) -> Problem:
+        """Return what callers learn of an error: not where this machine keeps its files."""
+        return Problem(
+            type=f"urn:paradox:{error.code}",
+            title=error.code,
+            status=error.status,
+            detail=without(error.message, self._place_of_files),
+            code=error.code,
+            hint=error.hint,
+            retryable=error.retryable,
+        )
+
     def stop(self) -> None:
         """Take no more requests; those that run go on."""
         self._stopping = True
 
     def close(self) -> None:
-        """Wait for what is running, and let the threads go."""
+        """Wait for what is running and let the threads go; what waits is not begun."""
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -260,22 +274,10 @@ async def _body(receive: Receive, headers: Headers, hold: Callable[[int], None])
     return b"".join(parts)
 
 
-def _problem(error: ParadoxError) -> Problem:
-    return Problem(
-        type=f"urn:paradox:{error.code}",
-        title=error.code,
-        status=error.status,
-        detail=error.message,
-        code=error.code,
-        hint=error.hint,
-        retryable=error.retryable,
-    )
-
-
-async def _complain(send: Send, error: ParadoxError) -> None:
-    more = [(b"retry-after", str(RETRY_AFTER_S).encode())] if error.retryable else []
-    more += [(b"www-authenticate", b"Bearer")] if isinstance(error, AuthDenied) else []
-    await _reply(send, error.status, msgspec.json.encode(_problem(error)), PROBLEM, more)
+async def _complain(send: Send, problem: Problem) -> None:
+    more = [(b"retry-after", str(RETRY_AFTER_S).encode())] if problem.retryable else []
+    more += [(b"www-authenticate", b"Bearer")] if problem.status == AuthDenied.status else []
+    await _reply(send, problem.status, msgspec.json.encode(problem), PROBLEM, more)
 
 
 async def _reply(send: Send, status: int, content: bytes, media: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:

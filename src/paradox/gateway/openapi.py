@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 
 from paradox.gateway.routes import ROUTES, Route
 from paradox.wire.bodies import Problem
-from paradox.wire.pack import MEDIA
+from paradox.wire.pack import MEDIA, STREAM, Form
 
 TITLE, DISTRIBUTION = "Paradox", "paradox-memory"
 
@@ -40,16 +41,16 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": f"{route.method.lower()}_{route.path.strip('/').replace('/', '_').replace('{', '').replace('}', '')}",
         "responses": {
-            "200": {"description": "done", "content": _content(schema_of[route.reply])},
+            "200": {"description": "done", "content": _content(schema_of[route.reply], STREAM if route.streams else MEDIA)},
             "default": {"description": "what went wrong", "content": {"application/problem+json": {"schema": schema_of[Problem]}}},
         },
     }
     if "{name}" in route.path:
         operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(schema_of[route.body])}
+        operation["requestBody"] = {"required": True, "content": _content(schema_of[route.body], MEDIA)}
     return operation
 
 
-def _content(schema: Any) -> dict[str, Any]:
-    return {media: {"schema": schema} for media in MEDIA.values()}
+def _content(schema: Any, media: Mapping[Form, str]) -> dict[str, Any]:
+    return {name: {"schema": schema} for name in media.values()}

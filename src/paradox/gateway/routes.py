@@ -75,7 +75,7 @@ def _create(call: Call) -> CollectionView:
 
 def _describe(call: Call) -> dict[str, Any]:
     described: dict[str, Any] = call.database.send(ops.DescribeCollection(collection=call.name))
-    return described
+    return without_places(call, described)
 
 
 def _drop(call: Call) -> dict[str, Any]:
@@ -183,12 +183,31 @@ def _scroll(call: Call) -> Iterator[Any]:
 
 def _status(call: Call) -> dict[str, Any]:
     status: dict[str, Any] = call.database.send(ops.DescribeDatabase())
-    return {name: value for name, value in status.items() if name != "path"}  # where the server keeps its files is its own business
+    return without_places(call, {name: value for name, value in status.items() if name != "path"})
 
 
 def _verify(call: Call) -> dict[str, Any]:
     report: dict[str, Any] = call.database.send(ops.VerifyDatabase())
-    return report
+    return without_places(call, report)
+
+
+def without_places(call: Call, values: dict[str, Any]) -> dict[str, Any]:
+    """Return plain values whose texts do not say where the server keeps its files: that is its own business."""
+    place = str(call.database.send(ops.DescribeDatabase()).get("path", ""))
+    return {name: _without(value, place) for name, value in values.items()}
+
+
+def _without(value: Any, place: str) -> Any:
+    if isinstance(value, str):
+        return without(value, place)
+    if isinstance(value, dict):
+        return {name: _without(one, place) for name, one in value.items()}
+    return [_without(one, place) for one in value] if isinstance(value, list) else value
+
+
+def without(text: str, place: str) -> str:
+    """Return a text with paths as they are below `place`."""
+    return text.replace(f"{place}/", "") if place else text
 
 
 def _terms(body: Any, *, like: Any = None) -> Terms:

@@ -6,22 +6,26 @@ callers' searches need: beside a reader, a writer waited ten times longer for th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from paradox.model.points import Matrix
 
-ROWS = 64
 ALONE_MAX = 250_000
 """Multiply-adds a call: OpenBLAS, which NumPy brings, shares a product among threads from 2^18 on."""
+TALL = 2
+"""Tiles are so many times as high as a square one: fewer are copied."""
 
 
 def products(left: Matrix, right: Matrix) -> Matrix:
     """Return (n, r) inner products of (n, d) rows with (r, d) rows, all float32. Cost: n · r · d multiply-adds."""
-    height = min(len(left), ROWS)
-    width = max(1, ALONE_MAX // max(1, left.shape[1] * height))
+    dimensions = max(1, left.shape[1])
+    height = max(1, min(len(left), TALL * math.isqrt(ALONE_MAX // dimensions)))
+    width = max(1, ALONE_MAX // (dimensions * height))
     result = np.empty((len(left), len(right)), dtype=np.float32)
-    for top in range(0, len(left), ROWS):
-        part = left[top : top + ROWS]
+    for top in range(0, len(left), height):
+        part = left[top : top + height]
         for start in range(0, len(right), width):
-            np.matmul(part, right[start : start + width].T, out=result[top : top + ROWS, start : start + width])
+            np.matmul(part, right[start : start + width].T, out=result[top : top + height, start : start + width])
     return result
