@@ -52,7 +52,14 @@ class HttpServer:
 
         self._gateway = Gateway(database, keys=self._keys)
         config = uvicorn.Config(
-            self._gateway, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=STOP_S
+            self._gateway,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=STOP_S,
         )
         self._server = uvicorn.Server(config)
         # uvicorn raises a signal again when it has stopped, and SIGTERM would end us before the database is closed
