@@ -142,7 +142,7 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
         [error] = refused
         assert f"is open for writing by process {nursery.last_pid} on " in error.message
         assert error.message.endswith("; one writer at a time is allowed")
-        assert error.hint == "open it with read_only=True for reading, or close it there first"
+        assert error.hint == "close it there first, open it with read_only=True for reading, or let `paradox serve` share it"
     WATCHED.open(tmp_path).close()  # the kernel lets go of a killed writer's lock
 
 
