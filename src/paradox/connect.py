@@ -120,6 +120,8 @@ def _file_path(url: str, scheme: str) -> str:
     """Return the path of a file: URL: file:memory, file:/srv/memory, file:///srv/memory. Raises StoreUnreadable for all others."""
     if scheme.lower() != "file":
         hint = f"{ACCEPTED}; a folder whose name holds ':' is written './{url:.40}'"
+        if re.fullmatch(r"[\w.-]+:\d+", url):
+            hint = f"for a server, give 'http://{url}'"
         raise StoreUnreadable(f"the scheme {scheme!r:.40} is unknown", hint=hint)
     path = url[len("file:") :]
     if path.startswith("//"):

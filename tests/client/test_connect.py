@@ -76,6 +76,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str, str]] = [
     ("file://server/memory", {}, "store.unreadable", "the folder is on another host, 'server'"),
     ("redis://localhost", {}, "store.unreadable", "the scheme 'redis' is unknown"),
     ("memory:", {}, "store.unreadable", "the scheme 'memory' is unknown"),
+    ("localhost:6500", {}, "store.unreadable", "the scheme 'localhost' is unknown"),
     ("http://localhost:6500", {"origin": "o"}, "request.invalid", "a gateway says itself who writes through it"),
     ("HTTPS://:6500", {}, "request.invalid", "'HTTPS://:6500' is no address of a gateway"),
     ("nats://localhost", {}, "feature.missing", "nats URLs are not available in this version"),

@@ -27,6 +27,7 @@ from paradox.errors import (
     InvalidRequest,
     RequestUnreadable,
     StoreReadOnly,
+    StoreUnreadable,
 )
 from paradox.gateway.app import Gateway
 from paradox.gateway.routes import ROUTES
@@ -309,6 +310,9 @@ def test_nobody_answers() -> None:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(GatewayUnreachable, match="does not answer: connection refused"):
             paradox.connect(address, timeout_s=0)
+    with pytest.raises(StoreUnreadable) as caught:
+        paradox.connect("localhost:6500")
+    assert caught.value.hint == "for a server, give 'http://localhost:6500'"
     for address in ("http://", "http://host:port", "http://host:6500?a=b"):
         with pytest.raises(InvalidRequest, match="is no address of a gateway"):
             paradox.connect(address)
@@ -393,6 +397,12 @@ def test_what_is_no_gateway_is_said() -> None:
         with pytest.raises(GatewayUnreachable, match="answered 404 Not Found"):
             paradox.connect(f"http://127.0.0.1:{door.getsockname()[1]}", timeout_s=0)
         door.shutdown(socket.SHUT_RDWR)
+
+
+def test_https_to_a_server_without_it_is_said(address: str) -> None:
+    with pytest.raises(GatewayUnreachable, match="does not speak https") as caught:
+        paradox.connect(address.replace("http:", "https:"), timeout_s=0)
+    assert caught.value.hint == f"if it serves without TLS, give {address}"
 
 
 def test_dropping_twice_says_so(address: str) -> None:

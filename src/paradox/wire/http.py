@@ -308,9 +308,10 @@ class HttpTransport:
             wait_s = min(2 * wait_s, WAIT_MAX_S)
 
     def _unreachable(self, reason: Exception) -> GatewayUnreachable:
-        return GatewayUnreachable(
-            f"{self.url} does not answer: {_reason(reason)}", hint="is it running? `paradox serve` prints its address"
-        )
+        what, hint = _reason(reason), "is it running? `paradox serve` prints its address"
+        if self._secure and type(reason).__name__.startswith("SSL"):
+            what, hint = "it does not speak https as we know it", f"if it serves without TLS, give http://{self._host}:{self._port}"
+        return GatewayUnreachable(f"{self.url} does not answer: {what}", hint=hint)
 
     def _take(self) -> HTTPConnection:
         """Return an idle connection that the server has not let go of, or a new one that is not connected yet."""
