@@ -133,6 +133,8 @@ def test_a_changed_vector_is_found_by_verify_and_never_merged(grown: Grown, fold
     assert database.status()["healthy"]  # vectors are not read when a database is opened
     reason = f"segment file {name}/points is damaged in its section 'vector.vector'"
     assert database.verify()["damaged"] == [{"file": f"{NAME}/segments/{name}/points", "reason": reason}]
+    assert database.status()["found_damaged"] == {f"{NAME}/segments/{name}/points": reason}
+    assert database.status()["sentence"] == "damaged: verify found 1 file that is not what was written"
     gone = sorted(grown.segments[name], key=str)[:-3]
     database[NAME].delete(gone)  # so that the segment is rewritten
     database[NAME].add(ids=list(range(500, 600)), vectors=np.ones((100, 8)))

@@ -76,6 +76,7 @@ class HeldCollection:
         self.read_only = read_only
         self.frozen: list[Frozen] = []
         self.quarantined: dict[str, str] = {}
+        self.found_damaged: dict[str, str] = {}  # by the last verify
         self.manifest: Manifest | None = None
         self.stamp = 0
         self.frozen_changed: Callable[[], None] = lambda: None

@@ -68,13 +68,18 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
 def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
     """Return health in one sentence, then details. refused: collections that cannot be opened, and why."""
     quarantined = dict(refused) | {f"{one.name}/{name}": reason for one in held for name, reason in one.quarantined.items()}
+    suspect = {
+        f"{one.name}/{file}": reason for one in held for file, reason in one.found_damaged.items() if not _set_aside(file, one.quarantined)
+    }
     worker = database.worker
     failure = worker.failure if worker is not None else ""
     points = sum(one.engine.count() for one in held)
-    healthy = not quarantined and not failure
+    healthy = not quarantined and not suspect and not failure
     sentence = f"healthy: {points:,} point{'s' if points != 1 else ''} in {len(held)} collection{'s' if len(held) != 1 else ''}"
     if quarantined:
         sentence = f"damaged: {len(quarantined)} file{'s' if len(quarantined) != 1 else ''} set aside, the rest serves"
+    elif suspect:
+        sentence = f"damaged: verify found {len(suspect)} file{'s that are' if len(suspect) != 1 else ' that is'} not what was written"
     elif failure:
         sentence = f"working, but background work fails: {failure}"
     return {
@@ -89,10 +94,15 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
             for one in held
         ],
         "quarantined": quarantined,
+        "found_damaged": suspect,
         "working": worker.working if worker is not None else "",
         "settled": worker.settled() if worker is not None else True,
         "events": [msgspec.to_builtins(event) for event in list(database.env.events)],
     }
+
+
+def _set_aside(file: str, quarantined: Mapping[str, str]) -> bool:
+    return any(name in file for name in quarantined)
 
 
 def _writer(database: EmbeddedDatabase) -> dict[str, int] | None:
@@ -111,6 +121,7 @@ def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) 
     for one in held:
         if one.read_only:
             one.refresh()
+        found: dict[str, str] = {}
         for file, work in _checks(one):
             checked += 1
             try:
@@ -119,6 +130,8 @@ def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) 
                 if not _replaced(one, file):
                     reason = error.message if isinstance(error, ParadoxError) else str(error.strerror)
                     damaged.append({"file": f"{one.name}/{file}", "reason": reason})
+                    found[file] = reason
+        one.found_damaged = found
     return {"healthy": not damaged, "checked": checked, "bytes": read, "damaged": damaged}
 
 
