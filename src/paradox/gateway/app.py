@@ -96,7 +96,8 @@ class Gateway:
         form = _form(headers.get(b"accept", b""))
         with self._place(route) as hold:
             content = await _body(receive, headers, hold)
-            work = _Work(route, self._database, name, content, _form(headers.get(b"content-type", b"")), form)
+            call = Call(self._database, name, None, _form(headers.get(b"content-type", b"")), form, self._place_of_files)
+            work = _Work(route, call, content)
             if route.streams:
                 await self._stream(work, receive, send)
             else:
@@ -220,14 +221,18 @@ class Gateway:
 class _Work:
     """One admitted request, to be done by a thread."""
 
-    def __init__(self, route: Route, database: Transport, name: str, content: bytes, given: Form, form: Form) -> None:
-        self.form = form
+    def __init__(self, route: Route, call: Call, content: bytes) -> None:
+        """call: without its body, which `content` holds."""
         self.route = route
-        self._database, self._name, self._content, self._given = database, name, content, given
+        self.form = call.form
+        self._call, self._content = call, content
 
     def _run(self) -> Any:
-        body = None if self.route.body is None else unpack(self._content or EMPTY[self._given], self._given, self.route.body)
-        return self.route.run(Call(self._database, self._name, body, self._given if body is not None else self.form, self.form))
+        call = self._call
+        if self.route.body is None:
+            return self.route.run(call)
+        body = unpack(self._content or EMPTY[call.given], call.given, self.route.body)
+        return self.route.run(msgspec.structs.replace(call, body=body))
 
     def reply(self) -> bytes:
         """Return the bytes of the reply."""

@@ -30,7 +30,8 @@ FOUND_MAX = 1_000_000
 class Call(msgspec.Struct, frozen=True):
     """One request, read and admitted.
 
-    name: of the collection, if its path holds one. given: the form of its body. form: that of its reply.
+    name: of the collection, if its path holds one. given: the form of its body. form: that of its reply. place: where the files are, which
+    nobody need know.
     """
 
     database: Transport
@@ -38,6 +39,7 @@ class Call(msgspec.Struct, frozen=True):
     body: Any
     given: Form
     form: Form
+    place: str = ""
 
     def view(self) -> CollectionView:
         """Return the collection asked of. Raises CollectionMissing."""
@@ -75,7 +77,7 @@ def _create(call: Call) -> CollectionView:
 
 def _describe(call: Call) -> dict[str, Any]:
     described: dict[str, Any] = call.database.send(ops.DescribeCollection(collection=call.name))
-    return without_places(call, described)
+    return _without(described, call.place)
 
 
 def _drop(call: Call) -> dict[str, Any]:
@@ -183,21 +185,16 @@ def _scroll(call: Call) -> Iterator[Any]:
 
 def _status(call: Call) -> dict[str, Any]:
     status: dict[str, Any] = call.database.send(ops.DescribeDatabase())
-    return without_places(call, {name: value for name, value in status.items() if name != "path"})
+    return _without({name: value for name, value in status.items() if name != "path"}, call.place)
 
 
 def _verify(call: Call) -> dict[str, Any]:
     report: dict[str, Any] = call.database.send(ops.VerifyDatabase())
-    return without_places(call, report)
-
-
-def without_places(call: Call, values: dict[str, Any]) -> dict[str, Any]:
-    """Return plain values whose texts do not say where the server keeps its files: that is its own business."""
-    place = str(call.database.send(ops.DescribeDatabase()).get("path", ""))
-    return {name: _without(value, place) for name, value in values.items()}
+    return _without(report, call.place)
 
 
 def _without(value: Any, place: str) -> Any:
+    """Return plain values whose texts do not say where the server keeps its files."""
     if isinstance(value, str):
         return without(value, place)
     if isinstance(value, dict):
