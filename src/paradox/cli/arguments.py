@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -12,6 +12,9 @@ import msgspec
 from paradox.errors import InvalidRequest
 from paradox.model.schema import METRICS, TIME_BUCKETS
 
+DEFAULT_FOLDER, DEMO_FOLDER = "./memory", "~/.cache/paradox/demo"
+OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve"))
+"""Commands that look at this machine and take no --url."""
 CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "map")
 
 
@@ -61,7 +64,7 @@ def read_arguments(words: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     verb.arrange(parser)
-    _common(parser)
+    _common(parser, url=verb.name not in OF_THIS_MACHINE, folder=DEMO_FOLDER if verb.name == "demo" else DEFAULT_FOLDER)
     return _read(parser, words[place + 1 :], Namespace(**{**vars(arguments), "verb": verb.name}))
 
 
@@ -112,10 +115,11 @@ example:
 """
 
 
-def _common(parser: ArgumentParser) -> None:
+def _common(parser: ArgumentParser, *, url: bool = True, folder: str = DEFAULT_FOLDER) -> None:
     """Add what every command takes. What was given before the verb is the default after it."""
-    parser.add_argument("--data", metavar="DIR", help="the folder of the database (default ./memory)")
-    parser.add_argument("--url", metavar="URL", help="a server instead, such as http://localhost:6500; its key in PARADOX_KEY")
+    parser.add_argument("--data", metavar="DIR", help=f"the folder of the database (default {folder})")
+    told = "a server instead, such as http://localhost:6500; its key in PARADOX_KEY" if url else SUPPRESS
+    parser.add_argument("--url", metavar="URL", help=told)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
 
@@ -237,7 +241,7 @@ START, POINTS, INSIDE = "start here", "points", "look inside"
 VERBS = (
     Verb(
         "demo",
-        "the guided tour: 236 years of real speeches, in under a minute",
+        "the guided tour: 236 years of real speeches, in about a minute",
         "paradox demo\nparadox demo search time",
         _demo,
         START,

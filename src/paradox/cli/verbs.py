@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from paradox.cli.arguments import UsageInvalid
+from paradox.cli.arguments import DEFAULT_FOLDER, OF_THIS_MACHINE, UsageInvalid
 from paradox.cli.screen import Screen, figure, seconds, size
 from paradox.cli.show import plain_answer, plain_hit, plain_plan, show_details, show_hits, show_plan, show_rows
 from paradox.cli.words import find_ids, read_payload, read_sizes, read_time, read_vector
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from paradox import Collection, Database
 
 OK, FAILED, MISSING, PARTIAL = 0, 1, 4, 6
-DEFAULT_FOLDER = "./memory"
-OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve"))
 BATCH_POINTS = 512
 SPEC_OPTIONS = ("encoder", "dimensions", "metric", "shards", "copies", "time_bucket")
 
@@ -363,7 +361,10 @@ def import_(arguments: Namespace, screen: Screen) -> int:
 def export(arguments: Namespace, screen: Screen) -> int:
     """Write every point to a file."""
     with open_to_read(arguments) as database:
-        return _transfer(pick(database, arguments.collection).export, "exported", arguments, screen)
+        code = _transfer(pick(database, arguments.collection).export, "exported", arguments, screen)
+    if Path(arguments.file).suffix == ".npy":
+        screen.note(("vectors alone: ", "bold yellow"), ".npy holds no ids and no payloads; .npz, .jsonl and .parquet do")
+    return code
 
 
 def _transfer(move: Callable[..., int], done: str, arguments: Namespace, screen: Screen) -> int:
