@@ -167,7 +167,7 @@ class Import:
     def _places(self) -> dict[str, Place]:
         try:
             return msgspec.json.decode(self._side_file().read_bytes(), type=dict[str, Place])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return {}
 
     def _known_place(self) -> Place | None:
@@ -313,7 +313,7 @@ def _payload_of(given: Any, number: int) -> Any:
         return given
     try:
         return msgspec.json.decode(given, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = f"the payload of point {number} is text, but no JSON object"
         raise InvalidRequest(message, hint="rename the column, if it is a plain field") from None
 

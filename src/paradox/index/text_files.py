@@ -71,7 +71,7 @@ def check(folder: Path, *, analysis: str, fields: tuple[str, ...]) -> FolderNote
     """
     try:
         noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=FolderNote)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise ValueError(f"{NOTE} of a full-text index cannot be read") from None
     if noted.format != FORMAT or noted.analysis != analysis or noted.fields != fields:
         raise ValueError("a full-text index was made in another way")
@@ -87,7 +87,7 @@ def pack(folder: Path) -> bytes:
     try:
         noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=FolderNote)
         contents = {name: (folder / name).read_bytes() for name in [*noted.files, NOTE]}
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         raise SegmentCorrupt("a full-text index is not complete, so it cannot be packed", hint="build it anew from the payloads") from None
     pieces = [_HEAD.pack(MAGIC, FORMAT, len(contents))]
     for name, content in contents.items():

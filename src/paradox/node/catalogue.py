@@ -60,7 +60,7 @@ def check_identity(store: ObjectStore, database: str | None) -> None:
         return
     try:
         identity = msgspec.json.decode(raw, type=Identity)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise StoreUnreadable(f"{IDENTITY} is damaged", hint="restore the file from a copy; the collections are untouched") from None
     if identity.format > VERSION:
         raise FormatTooNew(f"the folder has format {identity.format}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
@@ -92,7 +92,7 @@ def _decode_spec(raw: bytes, name: str) -> CollectionSpec:
             raise FormatTooNew(what, hint="upgrade paradox-memory")
         if xxhash.xxh3_64_hexdigest(stored.spec) == stored.xxh3:
             return msgspec.json.decode(stored.spec, type=CollectionSpec)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         pass
     raise StoreUnreadable(f"{SPEC} of collection {name!r} is damaged", hint="restore the file from a copy; the points are untouched")
 

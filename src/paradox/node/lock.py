@@ -84,7 +84,7 @@ def read_writer(folder: Path) -> Writer | None:
     """Return who wrote the lock file of `folder` last and has not released it, alive or not; None when nobody says so."""
     try:
         return msgspec.json.decode((folder / LOCK_FILE).read_bytes()[:LOCK_BYTES_MAX], type=Writer)
-    except (OSError, msgspec.DecodeError):  # a ValidationError is a DecodeError
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # a ValidationError is a DecodeError
         return None
 
 

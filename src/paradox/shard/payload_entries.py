@@ -81,7 +81,7 @@ def _decoded(payloads: Sequence[bytes]) -> list[dict[str, Any]]:
     """Decode all payloads in one native call, as one array of maps."""
     try:
         return msgspec.msgpack.decode(_ARRAY_OF_32_BITS + len(payloads).to_bytes(4) + b"".join(payloads), type=list[dict[str, Any]])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise PayloadInvalid("a stored payload is not a MessagePack map with text keys", hint="run paradox verify") from None
 
 

@@ -427,7 +427,7 @@ def _error_of(response: HTTPResponse, raw: bytes) -> ParadoxError:
     """Return the error that a reply tells of; one that is not ours comes from something in between."""
     try:
         problem = msgspec.json.decode(raw, type=bodies.Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         if response.status in (401, 403):
             return AuthDenied(f"the server refused the key ({response.status})", hint="give key=…")
         return GatewayUnreachable(

@@ -150,7 +150,7 @@ def read_manifest(cache: Path, name: str) -> Manifest | None:
         return msgspec.json.decode((cache / f"{name}.json").read_bytes(), type=Manifest)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise SegmentCorrupt(f"{name}.json in {cache} cannot be read", hint="delete it and prepare the set again") from None
 
 
