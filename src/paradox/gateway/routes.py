@@ -207,7 +207,7 @@ def without(text: str, place: str) -> str:
     return text.replace(f"{place}/", "") if place else text
 
 
-def _terms(body: Any, *, like: Any = None) -> Terms:
+def _terms(body: bodies.TermsBody, *, like: Any = None) -> Terms:
     return Terms(
         k=body.k,
         like=like,

@@ -80,46 +80,37 @@ class GetBody(Body):
     after: int | None = None
 
 
-class SearchBody(Body):
+class TermsBody(Body):
+    """What a search says beside its query."""
+
+    k: Whole = 10
+    where: Where = None
+    modality: str | None = None
+    between: Any = None
+    using: str | None = None
+    mode: Word = "vector"
+    recall: Number = 0.95
+    exact: bool = False
+    after: int | None = None
+    consistency: str | None = None
+    with_payload: bool = True
+    with_vectors: bool = False
+    within_s: Number = None
+    explain: bool = False
+
+
+class SearchBody(TermsBody):
     """A search: `query` is a text or a vector, or `like` the id of a stored point. plan: tell how it was done."""
 
     query: Any = None
     like: Any = None
-    k: Whole = 10
-    where: Where = None
-    modality: str | None = None
-    between: Any = None
-    using: str | None = None
-    mode: Word = "vector"
-    recall: Number = 0.95
-    exact: bool = False
-    after: int | None = None
-    consistency: str | None = None
-    with_payload: bool = True
-    with_vectors: bool = False
-    within_s: Number = None
-    explain: bool = False
     plan: bool = False
 
 
-class SearchManyBody(Body):
-    """Many searches that differ in nothing but their query: texts, or vectors."""
+class SearchManyBody(TermsBody, kw_only=True):
+    """Many searches that differ in nothing but their query: texts, or vectors. plan: tell how the one of this number was done."""
 
     queries: Any
-    k: Whole = 10
-    where: Where = None
-    modality: str | None = None
-    between: Any = None
-    using: str | None = None
-    mode: Word = "vector"
-    recall: Number = 0.95
-    exact: bool = False
-    after: int | None = None
-    consistency: str | None = None
-    with_payload: bool = True
-    with_vectors: bool = False
-    within_s: Number = None
-    explain: bool = False
     plan: int | None = None
 
 
