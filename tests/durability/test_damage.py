@@ -145,6 +145,27 @@ def test_a_changed_vector_is_found_by_verify_and_never_merged(grown: Grown, fold
     database.close()
 
 
+def test_a_damaged_segment_is_set_aside_before_an_update_copies_out_of_it(grown: Grown, folder: Path) -> None:
+    path = points_files(folder)[0]
+    name = path.parent.name
+    key = sorted(grown.segments[name], key=str)[0]
+    flip_in(path, msgspec.msgpack.encode(grown.world.points[key].payload))
+    reason = f"segment file {name}/points is damaged in its section 'payload.bytes'"
+    database = Database(opened(folder))
+    collection = database[NAME]
+    assert database.status()["healthy"]  # payloads are not read when a database is opened
+    with pytest.raises(SegmentCorrupt) as caught:
+        collection.update(ids=[key], payload={"kind": 4})
+    assert caught.value.message == f"some of these points were not updated, for {reason}; it is set aside, the rest serves"
+    assert found(SHAPE, collection) == left_without(grown, name)
+    assert database.status()["quarantined"] == {f"{NAME}/{name}": reason}
+    database.close()
+    database = Database(opened(folder))  # and when it is replayed
+    assert found(SHAPE, database[NAME]) == left_without(grown, name)
+    assert database[NAME].search(np.ones(8)).coverage.holders[f"s0/{name}"] == "down"
+    database.close()
+
+
 def test_an_unreadable_payload_is_a_named_error(grown: Grown, folder: Path) -> None:
     path = points_files(folder)[0]
     content = path.read_bytes()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from paradox.errors import LogCorrupt, SegmentCorrupt, StoreReadOnly
 from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.events import SegmentQuarantined
-from paradox.model.points import Key, Points
+from paradox.model.points import Key, Points, hash_keys
 from paradox.model.schema import CollectionSpec, Limits
 from paradox.model.stamps import next_stamp
 from paradox.node.asking import Asking
@@ -148,7 +148,7 @@ class HeldCollection:
         return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels, files)
 
     def quarantine(self, engine: Scatter, segment: str, reason: str, *, shard: int, rows: int) -> None:
-        """Set a damaged segment aside; the rest serves, and its answers say what they miss. rows: live ones that are lost with it."""
+        """Note that a damaged segment does not serve; the answers of the rest say so. rows: live ones that are lost with it."""
         self.quarantined[segment] = reason
         engine.lost[segment] = (shard, rows)
         self.env.record(SegmentQuarantined(segment=segment, reason=reason))
@@ -213,9 +213,32 @@ class HeldCollection:
                     self.stamp = max(self.stamp, int(points.stamp.max()))
             case Patch(stamp=stamp) | Remove(stamp=stamp):
                 self.stamp = max(self.stamp, stamp)
+        self._verify_sources(engine, entry)
         engine.apply(position, entry)
         if not self.read_only and self.is_full():
             self.freeze()
+
+    def _verify_sources(self, engine: Scatter, entry: Entry) -> None:
+        """Set aside the damaged among the segments that this entry will copy points out of."""
+        for shard in engine.shards:
+            match entry:
+                case Patch(keys=keys):
+                    sources: list[Segment] = [found.segment for found in shard.find_live(keys, hash_keys(keys))]
+                case MapChange() if len(engine.shards) > 1:
+                    sources = list(shard.segments)
+                case _:
+                    return
+            for segment in sources:
+                try:
+                    if isinstance(segment, Sealed):
+                        segment.verify_once()
+                except SegmentCorrupt as error:
+                    self.set_aside(engine, segment, error.message, shard=shard.number)
+
+    def set_aside(self, engine: Scatter, segment: Segment, reason: str, *, shard: int) -> None:
+        """Take a damaged segment out of service. The caller holds the commit turn, or is the only thread."""
+        self.quarantine(engine, segment.name, reason, shard=shard, rows=segment.rows - segment.dead)
+        engine.shards[shard].exchange([segment], None)
 
     def is_full(self) -> bool:
         """Tell whether a growing segment has reached its limit of points or bytes."""
@@ -244,10 +267,18 @@ class HeldCollection:
         return Write(points=points, regions=self.engine.assign_regions(points), epoch=self.engine.regions.epoch)
 
     def commit_patch(self, keys: list[Key], payloads: list[bytes]) -> int:
-        """Set payload fields of points."""
+        """Set payload fields of points. Raises SegmentCorrupt when the points turn out to be in a damaged segment."""
         self._check_writable()
         self.wait_for_room(self)
-        return self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()))
+        known = set(self.quarantined)
+        position = self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()))
+        found = sorted(self.quarantined.keys() - known)
+        if found and self.locate(keys).keys() != set(keys):
+            raise SegmentCorrupt(
+                f"some of these points were not updated, for {self.quarantined[found[0]]}; it is set aside, the rest serves",
+                hint="run verify; restore the file from a copy",
+            )
+        return position
 
     def commit_remove(self, keys: list[Key]) -> int:
         """Delete points."""

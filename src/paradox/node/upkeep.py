@@ -158,9 +158,8 @@ class Upkeep:
             try:
                 segment.container.verify()
             except SegmentCorrupt as error:
-                held.quarantine(held.engine, segment.name, error.message, shard=shard, rows=segment.rows - segment.dead)
                 with held.committer.turn:
-                    held.engine.shards[shard].exchange([segment], None)
+                    held.set_aside(held.engine, segment, error.message, shard=shard)
                 old.remove(segment)
         position = held.manifest.position if held.manifest else 0
         parts = [(segment, np.flatnonzero(alive_at(segment, position))) for segment in old]

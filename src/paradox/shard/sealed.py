@@ -27,7 +27,7 @@ from paradox.shard.geometry import Form, index_form
 
 POINTS_FILE = "points"
 TEXT_FOLDER = "text"
-UNVERIFIED_AT_OPEN = ("payload.bytes", "vector.")  # large: checked by verify and before every merge, not at each opening
+UNVERIFIED_AT_OPEN = ("payload.bytes", "vector.")  # large: checked by verify and before points are copied out, not at each opening
 _decode = msgspec.msgpack.Decoder().decode
 
 
@@ -164,6 +164,16 @@ class Sealed:
         self._text: TextIndex | None = None
         self._opening = Lock()
         self.filters: dict[Any, Mask] = {}
+        self._verified = False
+
+    def verify_once(self) -> None:
+        """Check what was not checked at opening, before points are copied out: a copy of damage would look sound.
+
+        Raises SegmentCorrupt. Cost: the first call reads the whole file.
+        """
+        if not self._verified:
+            self.container.verify(section for section in self.container if section.startswith(UNVERIFIED_AT_OPEN))
+            self._verified = True
 
     def _check(self, file: str) -> Path:
         path = self.folder / file
