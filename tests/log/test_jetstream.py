@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +14,13 @@ from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed,
 from paradox.log import jetstream, message
 from paradox.log.jetstream import JetStreamLog, Streams
 from paradox.node.env import RealEnv
+from paradox.ports.bus import Silence
 from paradox.ports.log import Log
+from paradox.wire.nats import NatsBus
 
-ENV = RealEnv()
+
+def connected(urls: Sequence[str]) -> Streams:
+    return Streams(NatsBus(urls), env=RealEnv())
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +37,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServers]:
 
 @pytest.fixture(scope="module")
 def streams(servers: LogServers) -> Iterator[Streams]:
-    streams = Streams(servers.urls)
+    streams = connected(servers.urls)
     yield streams
-    streams.close()
+    streams.bus.close()
 
 
 @pytest.fixture
@@ -46,32 +50,32 @@ def name(request: pytest.FixtureRequest) -> str:
 class TestJetStreamLog(LogConformance):
     @pytest.fixture
     def log(self, streams: Streams, name: str) -> Log:
-        return streams.open_log(name, env=ENV)
+        return streams.open_log(name)
 
 
 def test_logs_are_listed_and_dropped(streams: Streams, name: str) -> None:
-    streams.open_log(name, env=ENV).append([[b"one"]])
-    assert name in streams.logs(env=ENV)
-    streams.drop_log(name, env=ENV)
-    streams.drop_log(name, env=ENV)
-    assert name not in streams.logs(env=ENV)
-    assert streams.open_log(name, env=ENV, incarnation=7).incarnation == 7
+    streams.open_log(name).append([[b"one"]])
+    assert name in streams.logs()
+    streams.drop_log(name)
+    streams.drop_log(name)
+    assert name not in streams.logs()
+    assert streams.open_log(name, incarnation=7).incarnation == 7
 
 
 def test_another_program_sees_what_was_appended(streams: Streams, servers: LogServers, name: str) -> None:
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     log.append([[b"one"], [b"two" * 400_000]])
-    other = Streams(servers.urls)
-    there = other.open_log(name, env=ENV)
+    other = connected(servers.urls)
+    there = other.open_log(name)
     assert entries(there) == [(1, b"one"), (2, b"two" * 400_000)]
     there.append([[b"three"]])
     assert (log.last, log.refresh()) == (2, 3)
     assert entries(log, 2) == [(3, b"three")]
-    other.close()
+    other.bus.close()
 
 
 def test_of_two_that_append_at_once_one_is_told_so(streams: Streams, name: str) -> None:
-    one, other = streams.open_log(name, env=ENV), streams.open_log(name, env=ENV)
+    one, other = streams.open_log(name), streams.open_log(name)
     assert one.append([[b"first"]]) == 1
     for bodies in ([[b"second"]], [[b"second"], [b"third"]]):
         with pytest.raises(LogConflict, match="another program appended"):
@@ -83,13 +87,13 @@ def test_of_two_that_append_at_once_one_is_told_so(streams: Streams, name: str) 
 
 def test_an_attempt_that_nobody_acknowledged_is_found_again(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The messages arrive, the answer is lost: trying again must add nothing."""
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     publish, lost = Streams.publish, [True, True]
 
     def losing(*given: object, **named: object) -> object:
         answer = publish(*given, **named)  # type: ignore[arg-type]
         if lost and lost.pop():
-            raise jetstream.NatsTimeout
+            raise Silence("no answer in time", nobody=False)
         return answer
 
     monkeypatch.setattr(Streams, "publish", losing)
@@ -101,10 +105,10 @@ def test_an_attempt_that_nobody_acknowledged_is_found_again(streams: Streams, na
 
 def test_entries_are_read_from_the_middle_of_many_messages(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message, "CHUNK_BYTES", 10)
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     bodies = [bytes([65 + number % 26]) * (7 * number % 41) for number in range(60)]
     log.append([[body] for body in bodies])
-    fresh = streams.open_log(name, env=ENV)
+    fresh = streams.open_log(name)
     for after in (0, 1, 17, 40, 58, 59, 60):
         assert entries(fresh, after) == [(number + 1, body) for number, body in enumerate(bodies)][after:]
     fresh.trim(30)
@@ -117,7 +121,7 @@ def test_entries_are_read_from_the_middle_of_many_messages(streams: Streams, nam
 
 
 def test_a_log_that_is_full_says_so_and_adds_nothing(streams: Streams, name: str) -> None:
-    log = streams.open_log(name, env=ENV, bytes_max=100_000)
+    log = streams.open_log(name, bytes_max=100_000)
     log.append([[b"x" * 60_000]])
     with pytest.raises(StoreFull, match="no room"):
         log.append([[b"y" * 60_000]])
@@ -126,16 +130,16 @@ def test_a_log_that_is_full_says_so_and_adds_nothing(streams: Streams, name: str
 
 
 def test_a_log_that_is_deleted_under_its_users(streams: Streams, name: str) -> None:
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     log.append([[b"one"]])
-    streams.drop_log(name, env=ENV)
+    streams.drop_log(name)
     for work in (log.refresh, lambda: entries(log), lambda: log.append([[b"two"]])):
         with pytest.raises(LogUnavailable, match="was deleted"):
             work()
 
 
 def test_what_something_else_put_into_the_log_is_found(streams: Streams, name: str) -> None:
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     log.append([[b"one"]])
     streams.publish(name, [b"not ours"], after=1, batch="b")
     with pytest.raises(LogCorrupt, match=r"message 2 of log .* is not what was written"):
@@ -147,7 +151,7 @@ def test_what_something_else_put_into_the_log_is_found(streams: Streams, name: s
 
 def test_nobody_answers() -> None:
     with pytest.raises(LogUnavailable, match=r"no log server answers at nats://127.0.0.1:1"):
-        Streams(["nats://127.0.0.1:1"], timeout_s=0.5)
+        NatsBus(["nats://127.0.0.1:1"], timeout_s=0.5)
 
 
 # Three servers
@@ -160,15 +164,15 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServers]:
 
 
 def leader_of(servers: LogServers, streams: Streams, name: str) -> int:
-    info = streams.persist(ENV, f"STREAM.INFO.{jetstream.STREAM}{name}", {})
+    info = streams.persist(f"STREAM.INFO.{jetstream.STREAM}{name}", {})
     return int(info["cluster"]["leader"].removeprefix("n"))
 
 
 @pytest.mark.parametrize("victims", ["the leader", "two of three", "all"])
 def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, name: str, victims: str) -> None:
     """A writer goes on through the deaths; what it was told is there is there, each entry once and in order."""
-    streams = Streams(three.urls)
-    log = streams.open_log(name, env=ENV, replicas=3)
+    streams = connected(three.urls)
+    log = streams.open_log(name, replicas=3)
     acknowledged: list[bytes] = []
     written, stop = threading.Event(), threading.Event()
     failures: list[BaseException] = []
@@ -206,16 +210,16 @@ def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, na
     assert not failures
     assert len(acknowledged) > before
     assert [bytes(body) for _, body in log.read(0)] == acknowledged
-    fresh = Streams(three.urls)
-    assert [bytes(body) for _, body in fresh.open_log(name, env=ENV, replicas=3).read(0)] == acknowledged
-    fresh.close()
-    streams.close()
+    fresh = connected(three.urls)
+    assert [bytes(body) for _, body in fresh.open_log(name, replicas=3).read(0)] == acknowledged
+    fresh.bus.close()
+    streams.bus.close()
 
 
 def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogServers, name: str) -> None:
     """The file is changed while its server is down, which then answers its own callers."""
-    streams = Streams(three.urls)
-    log = streams.open_log(name, env=ENV, replicas=3)
+    streams = connected(three.urls)
+    log = streams.open_log(name, replicas=3)
     bodies = [b"%04d" % number * 2_000 for number in range(50)]
     for body in bodies:
         log.append([[body]])
@@ -226,12 +230,12 @@ def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogS
     content[content.index(b"0025" * 100) + 50] ^= 1
     block.write_bytes(content)
     three.start(victim)
-    beside = Streams([three.urls[victim]])
-    there = beside.open_log(name, env=ENV)
+    beside = connected([three.urls[victim]])
+    there = beside.open_log(name)
     for _ in range(3):
         assert [bytes(body) for _, body in there.read(0)] == bodies
-    beside.close()
-    streams.close()
+    beside.bus.close()
+    streams.bus.close()
 
 
 Found = list[tuple[int, bytes]]
@@ -258,7 +262,7 @@ HARMS: dict[str, Callable[[Found], Found]] = {
 def test_what_a_server_shows_is_checked_and_the_leader_asked(
     streams: Streams, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     bodies = [b"%d" % number * 10 for number in range(8)]
     log.append([[body] for body in bodies])
     fetch, asked = Streams.fetch, []
@@ -273,7 +277,7 @@ def test_what_a_server_shows_is_checked_and_the_leader_asked(
 
 
 def test_damage_that_every_server_shows_is_said(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = streams.open_log(name, env=ENV)
+    log = streams.open_log(name)
     log.append([[b"one"], [b"two"], [b"three"]])
     honest = JetStreamLog._message
 

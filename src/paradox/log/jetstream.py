@@ -1,4 +1,4 @@
-"""JetStreamLog: a Log that is a stream of NATS JetStream, kept by several servers. The only file that imports nats.
+"""JetStreamLog: a Log that is a stream of NATS JetStream, kept by several servers.
 
 An entry is one message, or several when it is large; all messages of one append are one atomic batch, on the condition that nobody
 else appended since. Messages carry a chain of checksums (`message.py`), so a server that lost or changed something below the log is found
@@ -7,26 +7,18 @@ out by whoever reads, and the leader is asked instead.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
-
-import nats
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NatsTimeout
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
 from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
+from paradox.ports.bus import Bus, Headers, Silence
 from paradox.ports.env import Env
 from paradox.ports.log import Body
 
-Result = TypeVar("Result")
 MESSAGES_MAX = 1_000
 """Messages that JetStream takes as one batch."""
 BYTES_MAX = 4 << 30
@@ -42,42 +34,17 @@ ASK_LEADER_AFTER = 3
 """Replies that bring nothing new, after which the stream's leader is asked, message by message."""
 WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE = 10071, 10077, 10059, 10037
 SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
+SEQUENCE = "Nats-Sequence"
 
 
 class Streams:
-    """A connection to NATS servers. Its event loop runs in a thread of its own, so that callers may block. Thread-safe."""
+    """The streams of NATS servers, over a bus to them. Thread-safe."""
 
-    def __init__(self, servers: Sequence[str], *, timeout_s: float = REPLY_S, **options: Any) -> None:
-        """servers: such as 'nats://host:4222'. options: of `nats.connect` (credentials, TLS). Raises LogUnavailable after timeout_s."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="paradox-nats", daemon=True)
-        self._thread.start()
-        self._closed = False
-        try:
-            self._client: Client = self.run(asyncio.wait_for(_connected(servers, options), timeout_s))
-        except (NatsError, OSError, TimeoutError) as error:
-            self._stop()
-            raise LogUnavailable(
-                f"no log server answers at {', '.join(servers)}: {_told(error)}", hint="are they running, and is the address right?"
-            ) from None
+    def __init__(self, bus: Bus, *, env: Env) -> None:
+        self.bus = bus
+        self.env = env
 
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine in the connection's loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        """Disconnect. Safe to call twice."""
-        if not self._closed:
-            self._closed = True
-            self.run(self._client.close())
-            self._stop()
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def open_log(self, name: str, *, env: Env, replicas: int = 1, bytes_max: int = BYTES_MAX, incarnation: int = 1) -> JetStreamLog:
+    def open_log(self, name: str, *, replicas: int = 1, bytes_max: int = BYTES_MAX, incarnation: int = 1) -> JetStreamLog:
         """Open a log, and create it when there is none. replicas: servers that keep it. Raises LogUnavailable, LogCorrupt, FormatTooNew."""
         config = {
             "name": f"{STREAM}{name}",
@@ -92,28 +59,31 @@ class Streams:
             "allow_atomic": True,
             "metadata": {"paradox.incarnation": str(incarnation)},
         }
-        if "error" in self.persist(env, f"STREAM.INFO.{STREAM}{name}", {}):
-            self.persist(env, f"STREAM.CREATE.{STREAM}{name}", config)
-        return JetStreamLog(self, name, env=env)
+        self.create(config)
+        return JetStreamLog(self, name)
 
-    def drop_log(self, name: str, *, env: Env) -> None:
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Create a stream when there is none of its name. Raises LogUnavailable."""
+        if "error" in self.persist(f"STREAM.INFO.{config['name']}", {}):
+            self.persist(f"STREAM.CREATE.{config['name']}", config)
+
+    def drop_log(self, name: str) -> None:
         """Delete a log; no error when there is none. Raises LogUnavailable."""
-        self.persist(env, f"STREAM.DELETE.{STREAM}{name}", {})
+        self.persist(f"STREAM.DELETE.{STREAM}{name}", {})
 
-    def logs(self, *, env: Env) -> list[str]:
+    def logs(self) -> list[str]:
         """Return the names of all logs, sorted. Raises LogUnavailable."""
-        found = self.persist(env, "STREAM.NAMES", {}).get("streams") or []
+        found = self.persist("STREAM.NAMES", {}).get("streams") or []
         return sorted(name.removeprefix(STREAM) for name in found if name.startswith(STREAM))
 
     def api(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask JetStream's API once. Raises NatsError when nobody answers."""
-        reply = self.run(self._client.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout=REPLY_S))
-        answer: dict[str, Any] = json.loads(reply.data)
+        """Ask JetStream's API once. Raises Silence when nobody answers."""
+        answer: dict[str, Any] = json.loads(self.bus.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout_s=REPLY_S))
         return answer
 
-    def persist(self, env: Env, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def persist(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask until somebody answers, PERSIST_S at most. Raises LogUnavailable."""
-        until = env.elapsed_s() + PERSIST_S
+        until = self.env.elapsed_s() + PERSIST_S
         while True:
             try:
                 answer = self.api(verb, body)
@@ -122,59 +92,43 @@ class Streams:
                     return answer
                 reason = str(error.get("description"))
                 lasting = error.get("code") not in (503, 408)
-            except NatsError as failure:
-                reason, lasting = _told(failure), False
-            if lasting or env.elapsed_s() > until:
+            except Silence as silence:
+                reason, lasting = silence.reason, False
+            if lasting or self.env.elapsed_s() > until:
                 raise LogUnavailable(f"the log servers do not do {verb.split('.')[0].lower()}: {reason}", hint="look at their logs")
-            self.run(asyncio.sleep(AGAIN_S))
+            self.bus.wait(AGAIN_S)
 
     def publish(self, name: str, messages: Sequence[bytes], *, after: int, batch: str) -> dict[str, Any]:
-        """Publish messages as one atomic batch if `after` is the last sequence. Return the acknowledgement. Raises NatsError."""
-        return self.run(self._publish(f"{SUBJECT}.{name}", messages, after, batch))
-
-    async def _publish(self, subject: str, messages: Sequence[bytes], after: int, batch: str) -> dict[str, Any]:
+        """Publish messages as one atomic batch if `after` is the last sequence. Return the acknowledgement. Raises Silence."""
         condition = {"Nats-Expected-Last-Sequence": str(after)}
-        if len(messages) == 1:
-            reply = await self._client.request(subject, messages[0], timeout=REPLY_S, headers=condition)
-            return dict(json.loads(reply.data))
-        for number, message in enumerate(messages[:-1], 1):
-            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)} | (condition if number == 1 else {})
-            await self._client.publish(subject, message, headers=headers)
-        headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
-        reply = await self._client.request(subject, messages[-1], timeout=REPLY_S, headers=headers)
-        return dict(json.loads(reply.data))
+        headers: list[dict[str, str]] = [{}]
+        if len(messages) > 1:
+            headers = [{"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)} for number in range(1, len(messages) + 1)]
+            headers[-1]["Nats-Batch-Commit"] = "1"
+        headers[0] |= condition
+        before = list(zip(messages[:-1], headers[:-1], strict=True))
+        reply = self.bus.request(f"{SUBJECT}.{name}", messages[-1], headers=headers[-1], before=before, timeout_s=REPLY_S)
+        return dict(json.loads(reply))
 
     def fetch(self, name: str, after: int) -> list[tuple[int, bytes]]:
-        """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises NatsError."""
-        return self.run(self._fetch(f"{STREAM}{name}", after))
+        """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises Silence."""
+        body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}).encode()
+        found = self.bus.collect(f"$JS.API.DIRECT.GET.{STREAM}{name}", body, until=_is_last, timeout_s=REPLY_S)
+        return [(int(headers[SEQUENCE]), message) for message, headers in found]
 
-    async def _fetch(self, stream: str, after: int) -> list[tuple[int, bytes]]:
-        inbox = self._client.new_inbox()
-        replies = await self._client.subscribe(inbox)
-        try:
-            body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}).encode()
-            await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
-            found: list[tuple[int, bytes]] = []
-            while True:
-                message: Msg = await replies.next_msg(timeout=REPLY_S)
-                headers = message.headers or {}
-                if "Nats-Sequence" not in headers:
-                    if headers.get("Status") == "503":
-                        raise NoRespondersError
-                    return found
-                found.append((int(headers["Nats-Sequence"]), message.data))
-        finally:
-            await replies.unsubscribe()
+
+def _is_last(headers: Headers) -> bool:
+    return SEQUENCE not in headers
 
 
 class JetStreamLog:
     """Entries in one stream. Any number of programs may append: who was not first is told so by LogConflict. Thread-safe."""
 
-    def __init__(self, streams: Streams, name: str, *, env: Env) -> None:
+    def __init__(self, streams: Streams, name: str) -> None:
         """For `Streams.open_log`, which see."""
         self._streams = streams
         self._name = name
-        self._env = env
+        self._env = streams.env
         self._lock = threading.RLock()
         self._closed = False
         self._last = Mark(0, 0, 0)
@@ -243,14 +197,14 @@ class JetStreamLog:
                     raise StoreFull(
                         f"the log servers have no room for log {self._name!r}: {reason}", hint="give them more, or trim the log"
                     )
-            except NatsError as failure:
-                reason = _told(failure)
+            except Silence as silence:
+                reason = silence.reason
                 self._refuse_if_deleted()
             if self._env.elapsed_s() > until:
                 raise LogUnavailable(
                     f"no majority of the log servers answers: {reason}", hint="whether this write is there will be known when they do"
                 )
-            self._streams.run(asyncio.sleep(AGAIN_S))
+            self._streams.bus.wait(AGAIN_S)
 
     def _is_ours(self, messages: list[bytes], end: Mark) -> bool:
         """Tell whether an attempt that nobody acknowledged did add the messages: checksums are chained, so the last one tells of all."""
@@ -259,7 +213,7 @@ class JetStreamLog:
     def _refuse_if_deleted(self) -> None:
         try:
             answer = self._streams.api(f"STREAM.INFO.{STREAM}{self._name}", {})
-        except NatsError:
+        except Silence:
             return
         if answer.get("error", {}).get("err_code") == NO_STREAM:
             raise self._deleted()
@@ -318,8 +272,8 @@ class JetStreamLog:
     def _fetch(self, after: int) -> list[tuple[int, bytes]]:
         try:
             return self._streams.fetch(self._name, after)
-        except NatsError:
-            self._streams.run(asyncio.sleep(AGAIN_S))
+        except Silence:
+            self._streams.bus.wait(AGAIN_S)
             return []
 
     def _from_leader(self, sequence: int) -> list[tuple[int, bytes]]:
@@ -339,7 +293,7 @@ class JetStreamLog:
 
     def _look(self) -> Mark:
         self._refuse_if_closed()
-        answer = self._streams.persist(self._env, f"STREAM.INFO.{STREAM}{self._name}", {})
+        answer = self._streams.persist(f"STREAM.INFO.{STREAM}{self._name}", {})
         if "error" in answer:
             raise self._deleted()
         state = answer["state"]
@@ -365,7 +319,7 @@ class JetStreamLog:
 
     def _message(self, sequence: int) -> bytes | None:
         """Return one message from the stream's leader, None when it has none."""
-        answer = self._streams.persist(self._env, f"STREAM.MSG.GET.{STREAM}{self._name}", {"seq": sequence})
+        answer = self._streams.persist(f"STREAM.MSG.GET.{STREAM}{self._name}", {"seq": sequence})
         return None if "error" in answer else base64.b64decode(answer["message"].get("data", ""))
 
     def _mark_before(self, position: int) -> Mark:
@@ -389,7 +343,7 @@ class JetStreamLog:
         through = min(through, self.last - 1)
         if through < self._first:
             return
-        self._streams.persist(self._env, f"STREAM.PURGE.{STREAM}{self._name}", {"seq": self._mark_before(through + 1).sequence + 1})
+        self._streams.persist(f"STREAM.PURGE.{STREAM}{self._name}", {"seq": self._mark_before(through + 1).sequence + 1})
         self._look()
 
     def close(self) -> None:
@@ -399,19 +353,3 @@ class JetStreamLog:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise StoreClosed("the log was closed", hint="open the database again")
-
-
-async def _connected(servers: Sequence[str], options: Mapping[str, Any]) -> Client:
-    """Connect, for ever, and again whenever the connection breaks; the caller sets an end to the first."""
-    forever: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": AGAIN_S, "connect_timeout": REPLY_S}
-    return await nats.connect(list(servers), error_cb=_quiet, **forever, **options)
-
-
-def _told(failure: Exception) -> str:
-    if isinstance(failure, NatsTimeout | TimeoutError):
-        return "no answer in time"
-    return "no leader" if isinstance(failure, NoRespondersError) else str(failure).removeprefix("nats: ") or type(failure).__name__
-
-
-async def _quiet(_: Exception) -> None:
-    """Errors of the connection are told by the calls that meet them."""

@@ -1,0 +1,63 @@
+"""Bus: messages between the programs of a cluster, by subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+Headers: TypeAlias = Mapping[str, str]
+Message: TypeAlias = tuple[bytes, Headers]
+Answer: TypeAlias = Callable[[bytes], bytes]
+
+
+class Silence(Exception):
+    """Nobody answered. nobody: there is none who could; otherwise there may be one who is still at it."""
+
+    def __init__(self, reason: str, *, nobody: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.nobody = nobody
+
+
+class Bus(Protocol):
+    """A connection to the servers that carry messages. For blocking callers; thread-safe.
+
+    A message is delivered at most once, and what one sender sends to one receiver arrives in order.
+    """
+
+    def request(
+        self, subject: str, body: bytes, *, headers: Headers | None = None, before: Sequence[Message] = (), timeout_s: float
+    ) -> bytes:
+        """Send messages to a subject, the last one as a question, and return the body of the reply. Raises Silence."""
+        ...
+
+    def collect(self, subject: str, body: bytes, *, until: Callable[[Headers], bool], timeout_s: float) -> list[Message]:
+        """Ask what has many replies, and return those before the one that `until` is true of, which is told apart by its headers.
+
+        Raises Silence, also when replies stop before the last.
+        """
+        ...
+
+    def publish(self, subject: str, body: bytes) -> None:
+        """Send a message to whoever hears it."""
+        ...
+
+    def hear(self, subject: str, heard: Callable[[bytes], None]) -> None:
+        """Call `heard`, which may not block, for each message of a subject from now on."""
+        ...
+
+    def ask(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:
+        """Return what the one who serves a subject answers. Bodies may be larger than a message. Raises Silence."""
+        ...
+
+    def serve(self, subject: str, answer: Answer, *, threads: int) -> None:
+        """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return after a time, at once when the connection is closed."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect. Safe to call twice."""
+        ...

@@ -1,0 +1,257 @@
+"""NatsBus: a Bus over NATS servers. The only file that imports nats."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from paradox.errors import LogUnavailable
+from paradox.ports.bus import Answer, Headers, Message, Silence
+
+Result = TypeVar("Result")
+CONNECT_S = 5.0
+AGAIN_S = 0.2
+PART_BYTES = 512 << 10
+"""Of a body a message: servers take 1 MB unless they are told otherwise."""
+PART, CALL = "Paradox-Part", "Paradox-Call"
+STATUS, NOBODY = "Status", "503"
+UNFINISHED_MAX = 256
+"""Bodies whose parts are still arriving; beyond, the oldest is given up, since its sender has."""
+
+
+class NatsBus:
+    """See `ports.bus.Bus`. An event loop in a thread of its own, so that callers may block."""
+
+    def __init__(self, servers: Sequence[str], *, timeout_s: float = CONNECT_S, **options: Any) -> None:
+        """servers: such as 'nats://host:4222'. options: of `nats.connect` (credentials, TLS). Raises LogUnavailable after timeout_s."""
+        self.servers = tuple(servers)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="paradox-nats", daemon=True)
+        self._thread.start()
+        self._closed = threading.Event()
+        self._inbox = f"_INBOX.{os.urandom(12).hex()}"
+        self._calls = 0
+        self._waiting: dict[str, asyncio.Queue[Msg]] = {}
+        self._pools: list[ThreadPoolExecutor] = []
+        self._answering: set[asyncio.Task[None]] = set()
+        try:
+            self._client: Client = self._run(asyncio.wait_for(self._connected(servers, options), timeout_s))
+        except (NatsError, OSError, TimeoutError) as error:
+            self._stop()
+            raise LogUnavailable(
+                f"no log server answers at {', '.join(servers)}: {_told(error)}", hint="are they running, and is the address right?"
+            ) from None
+
+    async def _connected(self, servers: Sequence[str], options: Mapping[str, Any]) -> Client:
+        """Connect, and again whenever the connection breaks; the caller sets an end to the first."""
+        forever: dict[str, Any] = {"max_reconnect_attempts": -1, "reconnect_time_wait": AGAIN_S, "connect_timeout": CONNECT_S}
+        client = await nats.connect(list(servers), error_cb=_quiet, **forever, **options)
+        await client.subscribe(f"{self._inbox}.*", cb=self._replied)
+        return client
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except RuntimeError:
+            work.close()
+            raise Silence("the connection was closed", nobody=True) from None
+
+    # -- one message
+
+    def publish(self, subject: str, body: bytes) -> None:
+        """Send a message to whoever hears it."""
+        with suppress(NatsError):
+            self._run(self._client.publish(subject, body))
+
+    def hear(self, subject: str, heard: Callable[[bytes], None]) -> None:
+        """Call `heard`, which may not block, for each message of a subject from now on."""
+
+        async def deliver(message: Msg) -> None:
+            heard(message.data)
+
+        self._run(self._subscribe(subject, deliver))
+
+    async def _subscribe(self, subject: str, deliver: Callable[[Msg], Coroutine[Any, Any, None]]) -> None:
+        await self._client.subscribe(subject, cb=deliver)
+        await self._client.flush()
+
+    # -- questions and replies
+
+    def request(
+        self, subject: str, body: bytes, *, headers: Headers | None = None, before: Sequence[Message] = (), timeout_s: float
+    ) -> bytes:
+        """Send messages to a subject, the last one as a question, and return the body of the reply. Raises Silence."""
+        return self._run(self._request(subject, [*before, (body, headers or {})], timeout_s))
+
+    async def _request(self, subject: str, messages: Sequence[Message], timeout_s: float) -> bytes:
+        async with _Call(self) as call:
+            for body, headers in messages[:-1]:
+                await self._publish(subject, body, headers)
+            await self._publish(subject, messages[-1][0], messages[-1][1], reply=call.address)
+            return (await call.next(timeout_s)).data
+
+    def collect(self, subject: str, body: bytes, *, until: Callable[[Headers], bool], timeout_s: float) -> list[Message]:
+        """Return the replies before the one that `until` is true of. Raises Silence."""
+        return self._run(self._collect(subject, body, until, timeout_s))
+
+    async def _collect(self, subject: str, body: bytes, until: Callable[[Headers], bool], timeout_s: float) -> list[Message]:
+        async with _Call(self) as call:
+            await self._publish(subject, body, {}, reply=call.address)
+            found: list[Message] = []
+            while True:
+                message = await call.next(timeout_s)
+                headers = message.headers or {}
+                if until(headers):
+                    return found
+                found.append((message.data, headers))
+
+    def ask(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:
+        """Return what the one who serves a subject answers. Raises Silence."""
+        return self._run(self._ask(subject, body, timeout_s))
+
+    async def _ask(self, subject: str, body: bytes, timeout_s: float) -> bytes:
+        async with _Call(self) as call:
+            await self._send(subject, body, call.address, call.address)
+            parts = _Parts()
+            while True:
+                message = await call.next(timeout_s)
+                whole = parts.add(message)
+                if whole is not None:
+                    return whole
+
+    def serve(self, subject: str, answer: Answer, *, threads: int) -> None:
+        """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-node")
+        self._pools.append(pool)
+        unfinished: dict[str, _Parts] = {}
+
+        async def deliver(message: Msg) -> None:
+            headers = message.headers or {}
+            call = headers.get(CALL, "")
+            whole = unfinished.setdefault(call, _Parts()).add(message)
+            if whole is None:
+                while len(unfinished) > UNFINISHED_MAX:
+                    del unfinished[next(iter(unfinished))]
+                return
+            del unfinished[call]
+            task = self._loop.create_task(self._answer(pool, answer, whole, call))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+        self._run(self._subscribe(subject, deliver))
+
+    async def _answer(self, pool: ThreadPoolExecutor, answer: Answer, body: bytes, address: str) -> None:
+        with suppress(RuntimeError, NatsError):  # closed meanwhile: who asked hears nothing, and asks another
+            await self._send(address, await self._loop.run_in_executor(pool, answer, body), "", address)
+
+    # -- messages
+
+    async def _send(self, subject: str, body: bytes, reply: str, call: str) -> None:
+        """Send a body in as many messages as it takes. Each names the call, and which part of how many it is."""
+        view, parts = memoryview(body), max(1, -(-len(body) // PART_BYTES))
+        for part in range(parts):
+            piece = bytes(view[part * PART_BYTES : (part + 1) * PART_BYTES]) if parts > 1 else body
+            await self._publish(subject, piece, {CALL: call, PART: f"{part + 1}/{parts}"}, reply=reply)
+
+    async def _publish(self, subject: str, body: bytes, headers: Headers, *, reply: str = "") -> None:
+        try:
+            await self._client.publish(subject, body, reply=reply, headers=dict(headers) or None)
+        except NatsError as error:
+            raise Silence(_told(error), nobody=True) from None
+
+    async def _replied(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject)
+        if waiting is not None:
+            waiting.put_nowait(message)
+
+    def open_call(self) -> tuple[str, asyncio.Queue[Msg]]:
+        """Return an address for replies and where they arrive. In the loop only."""
+        self._calls += 1
+        address = f"{self._inbox}.{self._calls}"
+        queue = self._waiting[address] = asyncio.Queue()
+        return address, queue
+
+    def close_call(self, address: str) -> None:
+        """Forget an address."""
+        self._waiting.pop(address, None)
+
+    # -- time
+
+    def wait(self, seconds: float) -> None:
+        """Return after a time, at once when the connection is closed."""
+        self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """Disconnect. Safe to call twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for pool in self._pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._run(self._client.close())
+        self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class _Call:
+    """An address for replies, while somebody waits for them."""
+
+    def __init__(self, bus: NatsBus) -> None:
+        self._bus = bus
+        self.address = ""
+
+    async def __aenter__(self) -> _Call:
+        self.address, self._queue = self._bus.open_call()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._bus.close_call(self.address)
+
+    async def next(self, timeout_s: float) -> Msg:
+        """Return the next reply. Raises Silence."""
+        try:
+            message = await asyncio.wait_for(self._queue.get(), timeout_s)
+        except TimeoutError:
+            raise Silence("no answer in time", nobody=False) from None
+        if not message.data and (message.headers or {}).get(STATUS) == NOBODY:
+            raise Silence("nobody is there to answer", nobody=True)
+        return message
+
+
+class _Parts:
+    """The parts of one body, as they arrive in order."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def add(self, message: Msg) -> bytes | None:
+        """Return the whole body once its last part is here."""
+        _, _, parts = (message.headers or {}).get(PART, "1/1").partition("/")
+        self._pieces.append(message.data)
+        if len(self._pieces) < int(parts):
+            return None
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+def _told(failure: Exception) -> str:
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    return str(failure).removeprefix("nats: ") or type(failure).__name__
+
+
+async def _quiet(_: Exception) -> None:
+    """Errors of the connection are told by the calls that meet them."""
