@@ -9,18 +9,18 @@ collections/NAME/{log,manifests,segments,tmp}/
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, SupportsIndex
 
 import msgspec
 import xxhash
 
-from paradox.errors import CollectionMissing, EncoderMismatch, FormatTooNew, SpecConflict, SpecInvalid, StoreUnreadable
-from paradox.model.schema import MAIN_VECTOR, METRICS, CollectionSpec, VectorSpec, check_name, check_spec
-from paradox.ports.disk import Disk, write_failure
-from paradox.ports.encode import Encoder
+from paradox.errors import CollectionMissing, FormatTooNew, StoreUnreadable
+from paradox.log.file import FileLog
+from paradox.model.schema import CollectionSpec, Limits, check_name
+from paradox.ports.disk import Disk, FileState, write_failure
+from paradox.ports.env import Env
 from paradox.ports.objects import ObjectStore
 
 VERSION = 1
@@ -28,10 +28,6 @@ IDENTITY = "paradox.json"
 COLLECTIONS = "collections"
 SPEC = "spec.json"
 DROPPED = "dropped-"
-DIMENSIONS = "dimensions"
-EXAMPLES: Final = {DIMENSIONS: 384, "shards": 4, "copies": 2, "replicas": 1}
-TEXT_HINT = "such as text=['title', 'body']"
-SPEC_OPTIONS = ("shards", "copies", "replicas", "time_bucket", "text", "conflicts")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,25 +62,86 @@ def check_identity(store: ObjectStore, database: str | None) -> None:
         raise FormatTooNew(f"the folder has format {identity.format}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
 
 
-def collection_names(store: ObjectStore) -> list[str]:
-    """Return the names of all collections, sorted."""
-    prefix = f"{COLLECTIONS}/"
-    return sorted(name.split("/")[1] for name in store.list(prefix) if name.endswith(f"/{SPEC}") and name.count("/") == 2)
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a catalogue says of a collection. mark: tells it from a later one of the same name. folder: where its segments are."""
+
+    spec: CollectionSpec
+    folder: Path
+    mark: object
 
 
-def load_spec(store: ObjectStore, name: str) -> CollectionSpec:
-    """Return a collection's spec. Raises CollectionMissing naming near names, FormatTooNew, StoreUnreadable when it is damaged."""
-    check_name(name)
-    try:
-        return _decode_spec(store.get(f"{COLLECTIONS}/{name}/{SPEC}"), name)
-    except KeyError:
-        known = collection_names(store)
-        near = get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(known[:10]) or 'none yet'}"
-        raise CollectionMissing(f"there is no collection {name!r}", hint=hint) from None
+class FolderCatalogue:
+    """The collections of one folder."""
+
+    def __init__(self, root: Path, store: ObjectStore, disk: Disk, *, env: Env, limits: Limits, read_only: bool) -> None:
+        self._root = root
+        self._store = store
+        self._disk = disk
+        self._env = env
+        self._limits = limits
+        self._read_only = read_only
+
+    def names(self) -> list[str]:
+        """Return the names of all collections, sorted."""
+        prefix = f"{COLLECTIONS}/"
+        return sorted(name.split("/")[1] for name in self._store.list(prefix) if name.endswith(f"/{SPEC}") and name.count("/") == 2)
+
+    def find(self, name: str) -> Kept:
+        """Return a collection. Raises CollectionMissing naming near names, FormatTooNew, StoreUnreadable when its spec is damaged."""
+        check_name(name)
+        try:
+            spec = decode_spec(self._store.get(f"{COLLECTIONS}/{name}/{SPEC}"), name)
+        except KeyError:
+            raise missing(name, self.names()) from None
+        return Kept(spec=spec, folder=self._folder(name), mark=self._mark(name))
+
+    def is_current(self, name: str, mark: object) -> bool:
+        """Tell whether a collection is still there and the one that was opened: the writer may have dropped it and made another."""
+        if not self._read_only:
+            return True
+        with suppress(OSError):
+            return self._mark(name) == mark
+        return False
+
+    def create(self, name: str, spec: CollectionSpec) -> None:
+        """Make the log, then the spec, with which the collection begins to exist: who sees it can read it."""
+        self._log(name).close()
+        self._store.put(f"{COLLECTIONS}/{name}/{SPEC}", [encode_spec(spec)])
+
+    def open_log(self, name: str, kept: Kept) -> FileLog:
+        """Return the log of a collection."""
+        return self._log(name)
+
+    def drop(self, name: str) -> None:
+        """Take a collection out in one durable step, then delete its files. Raises StoreReadOnly, StoreUnreadable."""
+        gone = self._root / f"{DROPPED}{self._env.random_bytes(8).hex()}"
+        try:
+            self._folder(name).rename(gone)
+            self._disk.sync_folder(self._root / COLLECTIONS)
+            self._disk.sync_folder(self._root)
+        except OSError as error:
+            raise write_failure(error, f"collection {name!r}") from None
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _folder(self, name: str) -> Path:
+        return self._root / COLLECTIONS / name
+
+    def _mark(self, name: str) -> FileState:
+        return self._disk.state(self._folder(name) / SPEC)
+
+    def _log(self, name: str) -> FileLog:
+        return FileLog.open(self._folder(name) / "log", disk=self._disk, env=self._env, limits=self._limits, read_only=self._read_only)
 
 
-def _decode_spec(raw: bytes, name: str) -> CollectionSpec:
+def missing(name: str, known: list[str]) -> CollectionMissing:
+    """Return the error for a collection that is not there, naming near names."""
+    near = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(known[:10]) or 'none yet'}"
+    return CollectionMissing(f"there is no collection {name!r}", hint=hint)
+
+
+def decode_spec(raw: bytes, name: str) -> CollectionSpec:
+    """Return the spec that `encode_spec` made these bytes of. Raises FormatTooNew, StoreUnreadable."""
     try:
         stored = msgspec.json.decode(raw, type=StoredSpec)
         if stored.format > VERSION:
@@ -97,135 +154,14 @@ def _decode_spec(raw: bytes, name: str) -> CollectionSpec:
     raise StoreUnreadable(f"{SPEC} of collection {name!r} is damaged", hint="restore the file from a copy; the points are untouched")
 
 
-def save_spec(store: ObjectStore, name: str, spec: CollectionSpec) -> None:
-    """Record a new collection."""
+def encode_spec(spec: CollectionSpec) -> bytes:
+    """Return a spec as it is stored, with its checksum."""
     raw = msgspec.json.encode(spec)
     stored = StoredSpec(format=VERSION, xxh3=xxhash.xxh3_64_hexdigest(raw), spec=msgspec.Raw(raw))
-    store.put(f"{COLLECTIONS}/{name}/{SPEC}", [msgspec.json.encode(stored)])
-
-
-def drop_folder(root: Path, name: str, tag: str, disk: Disk) -> None:
-    """Take a collection out of the catalogue in one durable step, then delete its files. Raises StoreReadOnly, StoreUnreadable."""
-    gone = root / f"{DROPPED}{tag}"
-    try:
-        (root / COLLECTIONS / name).rename(gone)
-        disk.sync_folder(root / COLLECTIONS)
-        disk.sync_folder(root)
-    except OSError as error:
-        raise write_failure(error, f"collection {name!r}") from None
-    shutil.rmtree(gone, ignore_errors=True)
+    return msgspec.json.encode(stored)
 
 
 def sweep(root: Path) -> None:
     """Delete what a killed writer left half made or half deleted. For the one writer, before it writes."""
     for left in (*root.glob(f"{DROPPED}*"), *root.glob(f"{COLLECTIONS}/*/tmp")):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def wanted_spec(wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> tuple[CollectionSpec, dict[str, Encoder]]:
-    """Return the spec that a caller's words mean, and the encoders they name, by vector. Raises SpecInvalid."""
-    vectors, encoders = _vectors(wanted, resolve)
-    options = {name: _option(name, wanted[name]) for name in SPEC_OPTIONS if name in wanted}
-    return check_spec(CollectionSpec(vectors=vectors, **options)), encoders
-
-
-def _option(name: str, value: Any) -> Any:
-    """Return an option of a spec in its own type. Raises SpecInvalid."""
-    match name:
-        case "shards" | "copies" | "replicas":
-            return _whole(name, value)
-        case "text":
-            fields = (value,) if isinstance(value, str) else value
-            if not isinstance(fields, (list, tuple)):
-                raise SpecInvalid(f"text is of type {type(value).__name__}; expected names of payload fields", hint=TEXT_HINT)
-            for field in fields:
-                if not isinstance(field, str):
-                    raise SpecInvalid(f"text holds a {type(field).__name__}; expected names of payload fields", hint=TEXT_HINT)
-            return tuple(fields)
-        case _:
-            if not isinstance(value, str):
-                raise SpecInvalid(f"{name} is of type {type(value).__name__}; expected a word", hint=f"leave {name}= out for the default")
-            return value
-
-
-def _whole(name: str, value: Any) -> int:
-    """Return a whole number. Raises SpecInvalid."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise SpecInvalid(f"{name} is of type {type(value).__name__}; expected a whole number", hint=f"such as {name}={EXAMPLES[name]}")
-    return value.__index__()
-
-
-def _vectors(wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> tuple[dict[str, VectorSpec], dict[str, Encoder]]:
-    metric = wanted.get("metric", "cosine")
-    if metric not in METRICS:
-        raise SpecInvalid(f"metric {metric!r:.80} is unknown", hint=f"choose one of {', '.join(METRICS)}")
-    given = [name for name in ("dimensions", "encoder", "vectors") if name in wanted]
-    if "vectors" in given and len(given) > 1:
-        raise SpecInvalid(f"both {given[0]}= and vectors= were given", hint="name every vector in vectors=, or leave vectors= out")
-    if "vectors" in given:
-        named = wanted["vectors"]
-        if not isinstance(named, dict):
-            raise SpecInvalid("vectors= takes a dict of names and dimensions", hint="such as {'title': 384, 'image': 512}")
-        for name, size in named.items():
-            check_name(name, of="a vector")
-            if isinstance(size, bool) or not isinstance(size, SupportsIndex):
-                raise SpecInvalid(
-                    f"vector {name!r} is of type {type(size).__name__}; expected its number of dimensions",
-                    hint=f"such as {{{name!r}: 384}}",
-                )
-        return {name: VectorSpec(dimensions=size.__index__(), metric=metric) for name, size in named.items()}, {}
-    if "encoder" in given:
-        encoder = resolve(wanted["encoder"])
-        if "dimensions" in given and wanted["dimensions"] != encoder.dimensions:
-            raise SpecInvalid(
-                f"encoder {encoder.name!r} makes {encoder.dimensions} dimensions, not {wanted['dimensions']!r:.80}",
-                hint="leave dimensions= out: the encoder says",
-            )
-        vector = VectorSpec(dimensions=encoder.dimensions, metric=metric, encoder=encoder.name, fingerprint=encoder.fingerprint)
-        return {MAIN_VECTOR: vector}, {MAIN_VECTOR: encoder}
-    if "dimensions" in given:
-        return {MAIN_VECTOR: VectorSpec(dimensions=_whole(DIMENSIONS, wanted[DIMENSIONS]), metric=metric)}, {}
-    raise SpecInvalid("a new collection needs to know its vectors", hint="give encoder='text', dimensions=384 or vectors={'title': 384}")
-
-
-def check_same(name: str, spec: CollectionSpec, wanted: dict[str, Any], resolve: Callable[[Any], Encoder]) -> dict[str, Encoder]:
-    """Return the encoders a caller named for an existing collection. Raises SpecConflict, EncoderMismatch when the words contradict it."""
-    encoders: dict[str, Encoder] = {}
-    if "encoder" in wanted:
-        encoder = resolve(wanted["encoder"])
-        main = spec.vectors[spec.main]
-        if main.fingerprint != encoder.fingerprint:
-            raise EncoderMismatch(
-                f"collection {name!r} was made with encoder {main.encoder or 'none'!r} ({main.fingerprint or 'vectors from outside'}), "
-                f"not with {encoder.name!r} ({encoder.fingerprint})",
-                hint="open it with the same encoder, or add the texts to a new collection",
-            )
-        encoders[spec.main] = encoder
-    held, asked = _words_of(spec), {option: value for option, value in wanted.items() if option != "encoder"}
-    if "text" in asked:
-        asked["text"] = list(_option("text", asked["text"]))
-    differing = [option for option, value in asked.items() if value != held[option]]
-    if differing:
-        redundant = "dimensions" if len(spec.vectors) > 1 or "vectors" in asked else "vectors"
-        shown = {option: value for option, value in held.items() if value is not None and option != redundant}
-        raise SpecConflict(
-            f"collection {name!r} exists with {_shown(shown)}; it was asked for with {_shown(asked)}",
-            hint=f"leave {' and '.join(f'{option}=' for option in differing)} out to open it as it is, or choose another name",
-        )
-    return encoders
-
-
-def _words_of(spec: CollectionSpec) -> dict[str, Any]:
-    """Return a spec in the words of `collection(…)`."""
-    main = spec.vectors[spec.main]
-    options = {option: getattr(spec, option) for option in SPEC_OPTIONS}
-    return {"dimensions": main.dimensions, "vectors": plain_vectors(spec), "metric": main.metric, **options, "text": list(spec.text)}
-
-
-def _shown(words: dict[str, Any]) -> str:
-    return ", ".join(f"{option}={value!r:.200}" for option, value in words.items())
-
-
-def plain_vectors(spec: CollectionSpec) -> dict[str, int]:
-    """Return the vectors of a spec as names and dimensions."""
-    return {name: vector.dimensions for name, vector in spec.vectors.items()}

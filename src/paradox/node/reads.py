@@ -23,7 +23,7 @@ from paradox.shard.build import Segment
 from paradox.shard.search import matching
 
 if TYPE_CHECKING:
-    from paradox.node.embedded import OpenedCollection
+    from paradox.node.database import OpenedCollection
 
 
 def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:

@@ -12,14 +12,13 @@ import msgspec
 
 from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
 from paradox.node.held import LOG, MANIFESTS, SEGMENTS, HeldCollection
-from paradox.node.lock import read_writer
 from paradox.shard.container import checksum
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
 from paradox.wire.codec import decode
 
 if TYPE_CHECKING:
-    from paradox.node.embedded import EmbeddedDatabase
+    from paradox.node.database import HeldDatabase
 
 TRIMMED_MEANWHILE_MAX = 100
 """How often a log is read anew because its first files were trimmed meanwhile."""
@@ -65,7 +64,7 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
     }
 
 
-def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
+def describe_database(database: HeldDatabase, held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
     """Return health in one sentence, then details. refused: collections that cannot be opened, and why."""
     quarantined = dict(refused) | {f"{one.name}/{name}": reason for one in held for name, reason in one.quarantined.items()}
     suspect = {
@@ -87,7 +86,7 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
         "sentence": sentence,
         "path": database.path,
         "read_only": database.read_only,
-        "writer": _writer(database),
+        "writer": database.writer(),
         "points": points,
         "collections": [
             {"name": one.name, "points": one.engine.count(), "position": one.engine.applied, "waiting_to_be_sealed": len(one.frozen)}
@@ -103,14 +102,6 @@ def describe_database(database: EmbeddedDatabase, held: Sequence[HeldCollection]
 
 def _set_aside(file: str, quarantined: Mapping[str, str]) -> bool:
     return any(name in file for name in quarantined)
-
-
-def _writer(database: EmbeddedDatabase) -> dict[str, int] | None:
-    """Return the process that writes to the folder, as far as its lock tells."""
-    if not database.read_only:
-        return {"pid": os.getpid()}
-    writer = read_writer(database.root)
-    return None if writer is None else {"pid": writer.pid}
 
 
 def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:

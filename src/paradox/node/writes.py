@@ -17,7 +17,7 @@ from paradox.shard.build import Segment
 from paradox.shard.engine import merged_payload
 
 if TYPE_CHECKING:
-    from paradox.node.embedded import OpenedCollection
+    from paradox.node.database import OpenedCollection
 
 EMPTY = msgspec.msgpack.encode({})
 TEXT, VECTOR = "text", "vector"
