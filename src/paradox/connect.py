@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 IN_MEMORY = ":memory:"
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two characters or more, since C: is a drive
-SERVED = ("http", "https")
-SERVED_LATER = ("nats",)
-ACCEPTED = "give a folder ('./memory'), 'http://host:6500', a file: URL or ':memory:'"
+SERVED, CLUSTERED = ("http", "https"), ("nats",)
+ACCEPTED = "give a folder ('./memory'), 'http://host:6500', 'nats://host:4222', a file: URL or ':memory:'"
 
 
 def connect(
@@ -36,11 +35,12 @@ def connect(
 ) -> Database:
     """Open a database.
 
-    target: a folder (made when missing), a `file:` URL, the http(s): URL of a gateway, or ":memory:" for one that is gone when it is
-    closed. key: what the gateway asks for. origin: who writes, kept with every point; a gateway has its own. timeout_s: how long to wait
-    for another process that writes to the folder to let go of it, and how long to try to reach a gateway. read_only: open beside a
-    process that writes. hub and interest belong to edges.
-    Raises StoreUnreadable, StoreLocked, FormatTooNew, LogCorrupt, GatewayUnreachable, AuthDenied, FeatureMissing, InvalidRequest.
+    target: a folder (made when missing), a `file:` URL, the http(s): URL of a gateway, the nats: URLs of a cluster's log servers with
+    commas between, or ":memory:" for one that is gone when it is closed. key: what the gateway asks for. origin: who writes, kept with
+    every point; a server has its own. timeout_s: how long to wait for another process that writes to the folder to let go of it, and how
+    long to try to reach a server. read_only: open beside a process that writes. hub and interest belong to edges.
+    Raises StoreUnreadable, StoreLocked, FormatTooNew, LogCorrupt, GatewayUnreachable, AuthDenied, LogUnavailable, NodesUnreachable,
+    ExtraMissing, FeatureMissing, InvalidRequest.
     """
     from paradox.client.sync import Database
 
@@ -71,7 +71,11 @@ def _open(place: str | None, *, key: str | None, origin: object, timeout_s: obje
         raise InvalidRequest(f"origin is of type {type(origin).__name__}; expected a name", hint="give origin='robot-7'")
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
         raise NumberRange(f"timeout_s={timeout_s!r:.80}; expected seconds, 0 or more", hint="give timeout_s=5.0")
-    if place is not None and _is_served(place):
+    if place is not None and _scheme_of(place) in CLUSTERED:
+        from paradox.node.roles import connect_cluster
+
+        return connect_cluster(tuple(place.split(",")), timeout_s=float(timeout_s), read_only=read_only)
+    if place is not None and _scheme_of(place) in SERVED:
         from paradox.wire.http import HttpTransport
 
         return HttpTransport(place, key=key, timeout_s=float(timeout_s), read_only=read_only)
@@ -80,9 +84,9 @@ def _open(place: str | None, *, key: str | None, origin: object, timeout_s: obje
     return open_folder(place, read_only=read_only, origin=origin or "", timeout_s=float(timeout_s))
 
 
-def _is_served(place: str) -> bool:
+def _scheme_of(place: str) -> str:
     scheme = SCHEME.match(place)
-    return scheme is not None and scheme[1].lower() in SERVED
+    return "" if scheme is None else scheme[1].lower()
 
 
 def _place(
@@ -92,14 +96,14 @@ def _place(
     if hub is not None or interest is not None:
         raise FeatureMissing("hub= and interest= are not available in this version", hint="leave them out: this database works on its own")
     text = target if isinstance(target, str) else _path_text(target)
-    if isinstance(target, str) and _is_served(target):
+    if isinstance(target, str) and _scheme_of(target) in SERVED + CLUSTERED:
+        if key is not None and _scheme_of(target) in CLUSTERED:
+            raise InvalidRequest("log servers take no key of ours", hint="put credentials into the URL, nats://user:password@host:4222")
         if origin is not None:
-            raise InvalidRequest("a gateway says itself who writes through it", hint="leave origin= out")
+            raise InvalidRequest("a server says itself who writes through it", hint="leave origin= out")
         return target
     if text != IN_MEMORY:
         scheme = SCHEME.match(text) if isinstance(target, str) else None
-        if scheme is not None and scheme[1].lower() in SERVED_LATER:
-            raise FeatureMissing(f"{scheme[1].lower()} URLs are not available in this version", hint=ACCEPTED)
         if scheme is not None:
             text = _file_path(text, scheme[1])
         if not text.strip() or "\0" in text:

@@ -41,6 +41,7 @@
     │   ├── DeadlineExceeded      deadline.exceeded
     │   ├── GatewayBusy           gateway.busy
     │   ├── GatewayUnreachable    gateway.unreachable
+    │   ├── NodesUnreachable      nodes.unreachable
     │   ├── ExtraMissing          extra.missing
     │   └── FeatureMissing        feature.missing
     ├── Damaged
@@ -335,6 +336,14 @@ class GatewayUnreachable(Unavailable):
 
     code = "gateway.unreachable"
     retryable = True
+
+
+class NodesUnreachable(Unavailable):
+    """No node of the cluster answers."""
+
+    code = "nodes.unreachable"
+    retryable = True
+    status = 503
 
 
 class ExtraMissing(Unavailable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paradox.errors import LogCorrupt, StoreClosed
+from paradox.errors import LogConflict, LogCorrupt, StoreClosed
 from paradox.ports.log import Log
 
 
@@ -51,6 +51,13 @@ class LogConformance:
         log.append([[b"one"]])
         assert log.append([]) == 1
         assert entries(log) == [(1, b"one")]
+
+    def test_who_does_not_know_the_end_may_not_append(self, log: Log) -> None:
+        assert log.append([[b"one"]], after=0) == 1
+        with pytest.raises(LogConflict, match="the log stands at 1; the caller knows it up to 0"):
+            log.append([[b"two"]], after=0)
+        assert log.append([[b"two"]], after=1) == 2
+        assert entries(log) == [(1, b"one"), (2, b"two")]
 
     def test_pieces_may_be_any_buffer(self, log: Log) -> None:
         matrix = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -25,9 +25,9 @@ class InterruptedLog:
         self._log = log
         self.interrupted = False
 
-    def append(self, bodies: Sequence[Any]) -> int:
+    def append(self, bodies: Sequence[Any], *, after: int | None = None) -> int:
         if self.interrupted:
-            return self._log.append(bodies)  # type: ignore[no-any-return]
+            return self._log.append(bodies, after=after)  # type: ignore[no-any-return]
         self.interrupted = True
         raise KeyboardInterrupt
 
@@ -65,19 +65,23 @@ def outcomes_of_adds_together(collection: Collection, committer: Any, ids: range
     return outcomes
 
 
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what is interrupted when it is called, and is as it was afterwards."""
+
+    def interrupted(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    return interrupted
+
+
 @pytest.mark.parametrize("at", ["append", "draft"])
-def test_a_writer_whose_group_was_interrupted_gets_no_receipt(database: Database, at: str) -> None:
+def test_a_writer_whose_group_was_interrupted_gets_no_receipt(database: Database, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     collection, committer = database[NAME], committer_of(database)
     if at == "append":
         committer._log = InterruptedLog(committer._log)
     else:
-        write = committer._write
-
-        def interrupted(points: Any) -> Any:
-            committer._write = write
-            raise KeyboardInterrupt
-
-        committer._write = interrupted
+        monkeypatch.setattr(committer._applier, "draft_write", interrupting(monkeypatch))
     outcomes = outcomes_of_adds_together(collection, committer, range(4))
     there = {hit.id for hit in collection.scroll()}
     receipts = {number for number, outcome in outcomes.items() if not isinstance(outcome, BaseException)}
@@ -90,16 +94,12 @@ def test_a_writer_whose_group_was_interrupted_gets_no_receipt(database: Database
     assert collection.count() == len(there) + 1
 
 
-def test_a_write_that_was_interrupted_between_disk_and_memory_is_there_after_reopening(database: Database, tmp_path: Path) -> None:
+def test_a_write_that_was_interrupted_between_disk_and_memory_is_there_after_reopening(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collection, committer = database[NAME], committer_of(database)
     collection.add(ids=[1], vectors=np.ones((1, 8)))
-    apply = committer._apply
-
-    def interrupted(position: int, entry: Any) -> None:
-        committer._apply = apply
-        raise KeyboardInterrupt
-
-    committer._apply = interrupted
+    monkeypatch.setattr(committer._applier, "apply", interrupting(monkeypatch))
     with pytest.raises(KeyboardInterrupt):
         collection.add(ids=[2], vectors=np.ones((1, 8)))
     with pytest.raises(LogUnavailable, match="a write was interrupted before it was applied") as raised:

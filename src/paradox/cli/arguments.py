@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import NoReturn
 
 import msgspec
@@ -12,8 +13,10 @@ import msgspec
 from paradox.errors import InvalidRequest
 from paradox.model.schema import METRICS, TIME_BUCKETS
 
-DEFAULT_FOLDER, DEMO_FOLDER = "./memory", "~/.cache/paradox/demo"
-OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve"))
+DEFAULT_FOLDER, DEMO_FOLDER, CLUSTER_FOLDER = "./memory", "~/.cache/paradox/demo", "./cluster"
+FOLDERS = MappingProxyType({"demo": DEMO_FOLDER, "up": CLUSTER_FOLDER})
+"""Of verbs with a default folder of their own."""
+OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve", "up"))
 """Commands that look at this machine and take no --url."""
 CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "map")
 
@@ -64,7 +67,7 @@ def read_arguments(words: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     verb.arrange(parser)
-    _common(parser, url=verb.name not in OF_THIS_MACHINE, folder=DEMO_FOLDER if verb.name == "demo" else DEFAULT_FOLDER)
+    _common(parser, url=verb.name not in OF_THIS_MACHINE, folder=FOLDERS.get(verb.name, DEFAULT_FOLDER))
     return _read(parser, words[place + 1 :], Namespace(**{**vars(arguments), "verb": verb.name}))
 
 
@@ -124,6 +127,11 @@ def _common(parser: ArgumentParser, *, url: bool = True, folder: str = DEFAULT_F
     parser.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
 
 
+def folder_of(arguments: Namespace) -> str:
+    """Return the folder as typed, or the default."""
+    return arguments.data or FOLDERS.get(arguments.verb, DEFAULT_FOLDER)
+
+
 def _near_option(word: str, parser: ArgumentParser) -> str:
     known = sorted(option for action in parser._actions for option in action.option_strings if option.startswith("--"))  # noqa: SLF001
     near = difflib.get_close_matches(word.split("=")[0], known, n=1, cutoff=0.6)
@@ -164,6 +172,14 @@ def _demo(parser: ArgumentParser) -> None:
 def _serve(parser: ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where to listen (default 127.0.0.1); others need PARADOX_KEY")
     parser.add_argument("--port", type=int, default=6500, metavar="PORT", help="the port (default 6500); 0 takes any that is free")
+
+    parser.add_argument("--config", metavar="FILE", help="one process of a cluster, as this file says (paradox.toml)")
+
+
+def _up(parser: ArgumentParser) -> None:
+    parser.add_argument("--nodes", type=int, default=3, metavar="N", help="how many nodes (default 3)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where to listen (default 127.0.0.1); others need PARADOX_KEY")
+    parser.add_argument("--port", type=int, default=6500, metavar="PORT", help="of the gateway (default 6500); 0 takes any that is free")
 
 
 def _create(parser: ArgumentParser) -> None:
@@ -298,6 +314,13 @@ VERBS = (
         "serve a folder over HTTP",
         "paradox serve --data ./memory --port 6500\nPARADOX_KEY=secret paradox serve --host 0.0.0.0",
         _serve,
+        INSIDE,
+    ),
+    Verb(
+        "up",
+        "a whole cluster on this machine: log servers, nodes and a gateway",
+        "paradox up --nodes 3 --data ./cluster\nparadox status --url http://localhost:6500",
+        _up,
         INSIDE,
     ),
     Verb("info", "describe a collection", "paradox info notes", _collection, INSIDE),

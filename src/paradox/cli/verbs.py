@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from paradox.cli.arguments import DEFAULT_FOLDER, OF_THIS_MACHINE, UsageInvalid
+from paradox.cli import serving
+from paradox.cli.arguments import OF_THIS_MACHINE, UsageInvalid, folder_of
 from paradox.cli.screen import Screen, figure, seconds, size
 from paradox.cli.show import plain_answer, plain_hit, plain_plan, show_details, show_hits, show_plan, show_rows
 from paradox.cli.words import find_ids, read_payload, read_sizes, read_time, read_vector
@@ -30,11 +31,6 @@ def run(arguments: Namespace, screen: Screen) -> int:
         raise UsageInvalid(f"{arguments.verb} takes no --url", hint="it looks at this machine: give --data DIR, or nothing")
     verb: Callable[[Namespace, Screen], int] = VERB_FUNCTIONS[arguments.verb]
     return verb(arguments, screen)
-
-
-def folder_of(arguments: Namespace) -> str:
-    """Return the database's folder as typed, or the default."""
-    return arguments.data or DEFAULT_FOLDER
 
 
 def existing_folder(arguments: Namespace) -> str:
@@ -77,31 +73,6 @@ def open_server(arguments: Namespace) -> Database:
     if arguments.data:
         raise UsageInvalid("both --data and --url were given", hint="a database is in a folder, or behind a server: give one")
     return paradox.connect(arguments.url, key=next(iter(keys_of()), None))
-
-
-def serve(arguments: Namespace, screen: Screen) -> int:
-    """Serve a folder over HTTP until told to stop."""
-    from paradox.node.catalogue import IDENTITY
-    from paradox.node.config import keys_of
-    from paradox.node.embedded import open_folder
-    from paradox.node.serve import HttpServer
-
-    server = HttpServer(host=arguments.host, port=arguments.port, keys=keys_of())  # before a folder is made
-    new = not (Path(folder_of(arguments)).expanduser() / IDENTITY).exists()
-    database = open_folder(folder_of(arguments), read_only=False, origin="", timeout_s=0)
-
-    def ready() -> None:
-        screen.document({"address": server.address, "new": new})
-        what = f"{folder_of(arguments)} (new, empty)" if new else folder_of(arguments)
-        screen.line(f"serving {what} at {server.address}{' to those with a key' if keys_of() else ''}; Ctrl-C stops it")
-        sys.stdout.flush()  # programs wait for it
-
-    try:
-        server.run(database, ready)
-    finally:
-        database.close()
-    screen.line("stopped")
-    return OK
 
 
 def pick(database: Database, name: str) -> Collection:
@@ -435,7 +406,8 @@ VERB_FUNCTIONS: Mapping[str, Callable[[Namespace, Screen], int]] = MappingProxyT
         "import": import_,
         "export": export,
         "explain": explain,
-        "serve": serve,
+        "serve": serving.serve,
+        "up": serving.up,
         "info": info,
         "status": status,
         "doctor": run_doctor,

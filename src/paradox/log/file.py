@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from paradox.errors import LogCorrupt, LogUnavailable, StoreClosed, StoreReadOnly
 from paradox.log.append import REOPEN, Appender
-from paradox.log.frame import ENTRY, FILE_HEADER_BYTES, FileHeader, decode_file_header, name_of_file
+from paradox.log.frame import ENTRY, FILE_HEADER_BYTES, FileHeader, decode_file_header, name_of_file, refuse_if_beyond
 from paradox.log.scan import End, Survey, Tail, Walk, advance, beginning, damage_at, list_files, survey, tail_of
 from paradox.model.events import TailRepaired
 from paradox.model.schema import Limits
@@ -96,14 +96,15 @@ class FileLog:
             return self._appender.end.position
         return self._tail.end.position if self._tail is not None else 0
 
-    def append(self, bodies: Sequence[Body]) -> int:
+    def append(self, bodies: Sequence[Body], *, after: int | None = None) -> int:
         """Make all bodies durable, in order, and return the position of the last.
 
         All or none, also after a crash. One write and one sync whatever the number of bodies; more bodies a call are faster.
-        Raises StoreFull, StoreReadOnly, LogUnavailable, StoreClosed.
+        Raises LogConflict when the log is beyond `after`, StoreFull, StoreReadOnly, LogUnavailable, StoreClosed.
         """
         with self._lock:
             appender = self._writable()
+            refuse_if_beyond(appender.end.position, after)
             seam = (appender.header.first, appender.end)
             last = appender.append(bodies)
             if appender.header.first != self._files[-1]:

@@ -24,7 +24,7 @@ from zlib import crc32
 
 import msgspec
 
-from paradox.errors import FormatTooNew, LogCorrupt
+from paradox.errors import FormatTooNew, LogConflict, LogCorrupt
 from paradox.ports.log import Body, Buffer
 
 FORMAT = 1
@@ -149,3 +149,9 @@ def decode_frame(buffer: bytes, at: int, salt: int) -> Frame | None:
         chain=chain,
         checksum=checksum,
     )
+
+
+def refuse_if_beyond(last: int, after: int | None) -> None:
+    """Raise LogConflict when a log that ends at `last` holds what the caller, who knows it up to `after`, has not seen."""
+    if after is not None and last > after:
+        raise LogConflict(f"the log stands at {last}; the caller knows it up to {after}", hint="read on, and try again")

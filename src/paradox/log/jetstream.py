@@ -11,9 +11,11 @@ import base64
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
+from paradox.log.frame import refuse_if_beyond
 from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
 from paradox.ports.bus import Bus, Headers, Silence
 from paradox.ports.env import Env
@@ -35,6 +37,8 @@ ASK_LEADER_AFTER = 3
 WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE = 10071, 10077, 10059, 10037
 SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
 SEQUENCE = "Nats-Sequence"
+APPENDED = "paradox.appended"
+"""Where it is said which log has grown."""
 
 
 class Streams:
@@ -117,6 +121,10 @@ class Streams:
         return [(int(headers[SEQUENCE]), message) for message, headers in found]
 
 
+class _Trimmed(LogCorrupt):
+    """A message is not there because another program trimmed the log since we looked."""
+
+
 def _is_last(headers: Headers) -> bool:
     return SEQUENCE not in headers
 
@@ -153,14 +161,16 @@ class JetStreamLog:
         """The last position this program knows of; `refresh` asks for those of others."""
         return self._last.position
 
-    def append(self, bodies: Sequence[Body]) -> int:
+    def append(self, bodies: Sequence[Body], *, after: int | None = None) -> int:
         """Make all bodies durable on a majority of the servers, in order, and return the position of the last.
 
-        All or none. Raises LogConflict when somebody else appended since: read on first. StoreFull; StoreClosed; LogUnavailable when no
-        majority answers: then it is not known whether the bodies are there, and `refresh` tells once the servers answer.
+        All or none. Raises LogConflict when the log is beyond `after`, or beyond what this program knows of it: read on first. StoreFull;
+        StoreClosed; LogUnavailable when no majority answers: then it is not known whether the bodies are there, and `refresh` tells once
+        the servers answer.
         """
         with self._lock:
             self._refuse_if_closed()
+            refuse_if_beyond(self.last, after)
             if not bodies:
                 return self.last
             messages, end = messages_of(bodies, self._last)
@@ -171,6 +181,7 @@ class JetStreamLog:
                 )
             self._publish(messages, end)
             self._last = end
+            self._streams.bus.tell(APPENDED, self._name.encode())
             return end.position
 
     def _publish(self, messages: list[bytes], end: Mark) -> None:
@@ -292,21 +303,32 @@ class JetStreamLog:
         return self.last
 
     def _look(self) -> Mark:
-        self._refuse_if_closed()
+        """Ask how the log stands."""
+        while True:
+            with suppress(_Trimmed):
+                return self._look_once()
+
+    def _state(self) -> dict[str, Any]:
         answer = self._streams.persist(f"STREAM.INFO.{STREAM}{self._name}", {})
         if "error" in answer:
             raise self._deleted()
-        state = answer["state"]
+        state: dict[str, Any] = answer["state"] | {"metadata": answer["config"].get("metadata", {})}
+        return state
+
+    def _look_once(self) -> Mark:
+        self._refuse_if_closed()
+        known = self._last.sequence  # before the servers are asked: an append beside may have moved it when they have answered
+        state = self._state()
         with self._lock:
-            self._incarnation = int(answer["config"].get("metadata", {}).get("paradox.incarnation", 1))
+            self._incarnation = int(state["metadata"].get("paradox.incarnation", 1))
             if state["first_seq"] != self._first_sequence and state["messages"]:
                 self._first_sequence, self._first = state["first_seq"], self._head(state["first_seq"]).position
             if state["last_seq"] > self._last.sequence:
                 head = self._head(state["last_seq"])
                 self._last = Mark(state["last_seq"], head.position, head.checksum)
-            elif state["last_seq"] < self._last.sequence:
+            elif state["last_seq"] < known:
                 raise LogCorrupt(
-                    f"log {self._name!r} ends at message {state['last_seq']}, but {self._last.sequence} was there",
+                    f"log {self._name!r} ends at message {state['last_seq']}, but {known} was there",
                     hint="a server lost what it had acknowledged: step it away and see whether another has it",
                 )
             return self._last
@@ -314,6 +336,8 @@ class JetStreamLog:
     def _head(self, sequence: int) -> Head:
         message = self._message(sequence)
         if message is None:
+            if sequence < self._state()["first_seq"]:
+                raise _Trimmed(f"message {sequence} of log {self._name!r} was trimmed", hint="start from a snapshot that is newer")
             raise LogCorrupt(f"log {self._name!r} has lost message {sequence}", hint="see whether another server has it")
         return decode_head(message, self._name, sequence)
 
@@ -339,12 +363,10 @@ class JetStreamLog:
 
     def trim(self, through: int) -> None:
         """Forget entries up to `through`; the last one stays, since it says where the log stands. Raises LogUnavailable, StoreClosed."""
-        self._look()
-        through = min(through, self.last - 1)
-        if through < self._first:
-            return
-        self._streams.persist(f"STREAM.PURGE.{STREAM}{self._name}", {"seq": self._mark_before(through + 1).sequence + 1})
-        self._look()
+        while self._look().position > self._first and through >= self._first:
+            with suppress(_Trimmed):
+                mark = self._mark_before(min(through, self.last - 1) + 1)
+                self._streams.persist(f"STREAM.PURGE.{STREAM}{self._name}", {"seq": mark.sequence + 1})
 
     def close(self) -> None:
         """Take no more calls; the connection stays. Safe to call twice."""

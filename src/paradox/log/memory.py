@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paradox.errors import LogCorrupt, StoreClosed
+from paradox.log.frame import refuse_if_beyond
 from paradox.ports.log import Body
 
 
@@ -32,9 +33,10 @@ class MemoryLog:
         """The last position; 0 at the beginning."""
         return self._first + len(self._bodies) - 1
 
-    def append(self, bodies: Sequence[Body]) -> int:
-        """Keep a copy of all bodies, in order, and return the position of the last. Raises StoreClosed."""
+    def append(self, bodies: Sequence[Body], *, after: int | None = None) -> int:
+        """Keep a copy of all bodies, in order, and return the position of the last. Raises LogConflict, StoreClosed."""
         self._refuse_if_closed()
+        refuse_if_beyond(self.last, after)
         self._bodies += [b"".join(body) for body in bodies]
         return self.last
 

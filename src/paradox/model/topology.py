@@ -33,3 +33,14 @@ def region_name(number: int) -> str:
 def shard_name(number: int) -> str:
     """Return a shard's name as users see it."""
     return f"s{number}"
+
+
+ALIVE, WHO = "paradox.alive", "paradox.who"
+"""Subjects: where nodes say that they live, and where somebody asks who does."""
+SILENT_S = 2.5
+"""After which a node that says nothing counts as dead."""
+
+
+def node_subject(name: str) -> str:
+    """Return the subject that a node serves."""
+    return f"paradox.node.{name}"

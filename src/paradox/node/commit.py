@@ -1,13 +1,16 @@
-"""Group commit: writers that arrive while the disk is busy share the next sync."""
+"""Group commit: writers that arrive while the disk is busy share the next sync.
+
+Where several programs append to one log, a group that was not first is drafted anew once what came before it is applied.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Protocol
 
-from paradox.errors import LogUnavailable
+from paradox.errors import LogConflict, LogUnavailable
 from paradox.model.entries import Entry
 from paradox.model.points import Key, Points, joined
 from paradox.ports.log import Log
@@ -18,8 +21,32 @@ GROUP_MAX = 64
 JOINED_POINTS_MAX = 4_096
 """Points that small writes are joined up to: one log entry and one application for all of them."""
 
+CONFLICTS_MAX = 100
+"""How often in a row another program may be first."""
+
 Draft = Callable[[], Entry]
 """Makes an entry against the state as of now. May raise; then only its own writer hears of it."""
+
+
+class Applier(Protocol):
+    """What entries are drafted against and applied to."""
+
+    @property
+    def applied(self) -> int:
+        """The position of the last entry that was applied."""
+        ...
+
+    def draft_write(self, points: Points) -> Entry:
+        """Return the entry that adds points, against the state as of now."""
+        ...
+
+    def apply(self, position: int, entry: Entry) -> None:
+        """Apply the entry at the next position."""
+        ...
+
+    def catch_up(self) -> None:
+        """Apply what other programs appended."""
+        ...
 
 
 class Ticket:
@@ -38,11 +65,9 @@ class Ticket:
 class Committer:
     """Orders writes: draft, append to the log, sync, apply. Whoever holds `turn` does it for all who wait."""
 
-    def __init__(self, log: Log, apply: Callable[[int, Entry], Any], write: Callable[[Points], Entry]) -> None:
-        """write: makes the entry that adds points, against the state as of now."""
+    def __init__(self, log: Log, applier: Applier) -> None:
         self._log = log
-        self._apply = apply
-        self._write = write
+        self._applier = applier
         self._waiting: deque[Ticket] = deque()
         self._torn = False
         self.turn = Lock()
@@ -75,23 +100,14 @@ class Committer:
     def _commit_group(self, most: int) -> None:
         """Settle up to `most` waiting tickets, oldest first."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
-        drafted: list[tuple[list[Ticket], Entry]] = []
         try:
-            for run in _runs(group):
-                try:
-                    drafted.append((run, self._draft(run)))
-                except Exception as error:
-                    for ticket in run:
-                        ticket.error = error
+            last, drafted = self._append(_runs(group))
             if drafted:
-                if self._torn:
-                    raise LogUnavailable("a write was interrupted before it was applied", hint="close the database and open it again")
-                last = self._log.append([encode(entry) for _, entry in drafted])
                 self._torn = True  # until all of it is applied
                 for position, (run, entry) in enumerate(drafted, last - len(drafted) + 1):
                     for ticket in run:
                         ticket.position = position
-                    self._apply(position, entry)
+                    self._applier.apply(position, entry)
                 self._torn = False
         except BaseException as error:
             own = isinstance(error, Exception)  # an interrupt is the leader's; the others hear that nothing is known of theirs
@@ -104,10 +120,33 @@ class Committer:
             for ticket in group:
                 ticket.settled = True
 
+    def _append(self, runs: list[list[Ticket]]) -> tuple[int, list[tuple[list[Ticket], Entry]]]:
+        """Append an entry for each run, and return the last position and the entries. Who cannot be drafted hears of it alone."""
+        for again in reversed(range(CONFLICTS_MAX)):
+            drafted: list[tuple[list[Ticket], Entry]] = []
+            for run in runs:
+                try:
+                    drafted.append((run, self._draft(run)))
+                except Exception as error:
+                    for ticket in run:
+                        ticket.error = error
+            if not drafted:
+                break
+            if self._torn:
+                raise LogUnavailable("a write was interrupted before it was applied", hint="close the database and open it again")
+            try:
+                return self._log.append([encode(entry) for _, entry in drafted], after=self._applier.applied), drafted
+            except LogConflict:
+                if not again:
+                    raise
+            self._applier.catch_up()
+            runs = [run for run, _ in drafted]
+        return 0, []
+
     def _draft(self, run: list[Ticket]) -> Entry:
         if run[0].draft is not None:
             return run[0].draft()
-        return self._write(joined([ticket.points for ticket in run if ticket.points is not None]))
+        return self._applier.draft_write(joined([ticket.points for ticket in run if ticket.points is not None]))
 
 
 def _position(ticket: Ticket) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import RLock
 from typing import Any, Protocol
 
 from paradox.encode.catalogue import resolve
-from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, StoreClosed, StoreReadOnly, StoreUnreadable
+from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, ParadoxError, StoreClosed, StoreReadOnly, StoreUnreadable
 from paradox.model import operations as ops
 from paradox.model.schema import CollectionSpec, Limits, check_name
 from paradox.node import reads, writes
@@ -95,7 +96,10 @@ class HeldDatabase:
         read_only: bool = False,
         origin: str = "",
     ) -> None:
-        """path: what names this database to its user. worker: None when another process writes."""
+        """path: what names this database to its user. worker: None when another process writes.
+
+        `bring_up` is called before a collection is opened: it may put a newer snapshot into its store; `held_anew` afterwards.
+        """
         self.catalogue = catalogue
         self.path = path
         self.disk = disk
@@ -105,6 +109,8 @@ class HeldDatabase:
         self.read_only = read_only
         self.origin = origin
         self._kernels = NativeKernels()
+        self.held_anew: Callable[[OpenedCollection], None] = lambda _: None
+        self.bring_up: Callable[[str, Log, LocalStore], None] = lambda *_: None
         self._opened: dict[str, OpenedCollection] = {}
         self._guard = RLock()
         self._closed = False
@@ -177,10 +183,30 @@ class HeldDatabase:
                     opened = self._opened[name] = self._hold(name)
         return opened
 
+    def follow(self) -> None:
+        """Apply what other programs appended to the logs of collections that are open. Raises what the last that failed raises."""
+        failure: ParadoxError | None = None
+        for name, opened in list(self._opened.items()):
+            if not self.catalogue.is_current(name, opened.mark):
+                with self._guard:
+                    if self._opened.get(name) is opened:
+                        self._let_go(name)
+                continue
+            try:
+                opened.held.refresh()
+            except ParadoxError as error:
+                failure = error
+                if opened.held.engine.applied + 1 < opened.held.log.first:  # trimmed: it needs a newer snapshot
+                    with self._guard:
+                        self._let_go(name)
+        if failure is not None:
+            raise failure
+
     def _hold(self, name: str) -> OpenedCollection:
         kept = self.catalogue.find(name)
         log = self.catalogue.open_log(name, kept)
         store = LocalStore(kept.folder, self.disk, read_only=self.read_only)
+        self.bring_up(name, log, store)
         held = HeldCollection(
             name,
             kept.spec,
@@ -192,9 +218,15 @@ class HeldDatabase:
             limits=self.limits,
             read_only=self.read_only,
         )
+        opened = OpenedCollection(held, kept.mark)
+        self.held_anew(opened)
         if self.worker is not None:
             self.worker.watch(held, store)
-        return OpenedCollection(held, kept.mark)
+        return opened
+
+    def all_opened(self) -> list[OpenedCollection]:
+        """Return the collections that are open."""
+        return list(self._opened.values())
 
     def _let_go(self, name: str) -> None:
         """Close a collection, if it is open."""

@@ -81,8 +81,10 @@ class HeldCollection:
         self.stamp = 0
         self.frozen_changed: Callable[[], None] = lambda: None
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
+        self.trim: Callable[[int], None] = log.trim
+        self.covered = 0  # up to which position the snapshots kept since it was opened need no log
         self._following = RLock()
-        self.committer = Committer(log, self.apply, self._draft_write)
+        self.committer = Committer(log, self)
         self.engine = self._open()
         self.asking = Asking(lambda questions: self.engine.search_together(questions))
         self.refresh()
@@ -166,8 +168,7 @@ class HeldCollection:
             for again in reversed(range(OVERTAKEN_MAX)):
                 engine = self._open() if self.read_only and self._overtaken() else self.engine
                 try:
-                    for position, body in self.log.read(engine.applied):
-                        self._apply_to(engine, position, decode(body))
+                    self._follow(engine)
                     self._check_reaches(engine.applied)
                     self.quarantined.pop(LOG, None)
                     engine.lost.pop(LOG, None)
@@ -182,6 +183,11 @@ class HeldCollection:
                         engine.lost[LOG] = (0, 1)  # at least
                         self.engine = engine
                         return
+
+    def _follow(self, engine: Scatter) -> None:
+        """Apply what the log holds beyond what was applied. The caller holds the commit turn, or is the only thread."""
+        for position, body in self.log.read(engine.applied):
+            self._apply_to(engine, position, decode(body))
 
     def _check_reaches(self, position: int) -> None:
         if self.log.last < position:
@@ -201,6 +207,15 @@ class HeldCollection:
             return False
         newest = self._newest_manifest()
         return newest is not None and newest.position > (self.manifest.position if self.manifest else 0)
+
+    @property
+    def applied(self) -> int:
+        """The position of the last entry that was applied."""
+        return self.engine.applied
+
+    def catch_up(self) -> None:
+        """Apply what other programs appended. The caller holds the commit turn."""
+        self._follow(self.engine)
 
     def apply(self, position: int, entry: Entry) -> None:
         """Apply one entry to the engine; freeze the growing segments when they are full."""
@@ -262,7 +277,8 @@ class HeldCollection:
         self.wait_for_room(self)
         return self.committer.commit_points(points)
 
-    def _draft_write(self, points: Points) -> Write:
+    def draft_write(self, points: Points) -> Write:
+        """Return the entry that adds points: their stamp, and the regions that the map of now gives them."""
         points = msgspec.structs.replace(points, stamp=np.full(len(points), self._next_stamp(), dtype=np.uint64))
         return Write(points=points, regions=self.engine.assign_regions(points), epoch=self.engine.regions.epoch)
 

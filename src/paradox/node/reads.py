@@ -80,7 +80,7 @@ def measured_plan(held: HeldCollection, question: Question, answers: Answers, el
 
 def prepare(held: HeldCollection, after: int) -> None:
     """Bring a reader up to date; a writer is always. Raises DeadlineExceeded when a position named was never written here."""
-    if held.read_only:
+    if held.read_only or after > held.engine.applied:
         held.refresh()
     if after > held.engine.applied:
         raise DeadlineExceeded(

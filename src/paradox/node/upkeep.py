@@ -95,7 +95,8 @@ class Upkeep:
         self._write_manifest(position, frozen.regions)
         with held.committer.turn:
             held.frozen.pop(0)
-        held.log.trim(before)  # what the older of the kept manifests needs stays readable
+        held.covered = before
+        held.trim(before)  # what the older of the kept manifests needs stays readable
 
     def _build(self, shard: int, sources: Sequence[Source]) -> tuple[Sealed, Layout]:
         """Build, store and open a segment of these rows."""

@@ -26,7 +26,7 @@ class LocalStore:
     """
 
     def __init__(self, root: Path, disk: Disk, *, read_only: bool = False) -> None:
-        self._root = root
+        self.root = root
         self._disk = disk
         self._read_only = read_only
         self._numbers = count(1)
@@ -37,7 +37,7 @@ class LocalStore:
 
         Raises NameInvalid, ObjectConflict when taken, StoreFull, StoreReadOnly, StoreUnreadable; then nothing was changed.
         """
-        target = self._root / check_object_name(name)
+        target = self.root / check_object_name(name)
         with self._writing(name):
             self._make_folder(target.parent)
             self._publish(self._write(target.parent, pieces), target, name)
@@ -65,7 +65,7 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         """Remove an object, durably; no error when there is none. Raises NameInvalid, StoreReadOnly, StoreUnreadable."""
-        target = self._root / check_object_name(name)
+        target = self.root / check_object_name(name)
         with self._writing(name):
             try:
                 self._disk.state(target)
@@ -76,7 +76,7 @@ class LocalStore:
 
     def path(self, name: str) -> Path:
         """Return the file of an object. Raises KeyError when there is none, NameInvalid, StoreUnreadable."""
-        path = self._root / check_object_name(name)
+        path = self.root / check_object_name(name)
         with _reading(path):
             try:
                 self._disk.state(path)
@@ -86,7 +86,7 @@ class LocalStore:
 
     def adopt(self, name: str, file: Path) -> None:
         """Store the finished local `file` under a free name by moving it, durably; from another disk it is copied. Raises as `put`."""
-        target = self._root / check_object_name(name)
+        target = self.root / check_object_name(name)
         with self._writing(name):
             self._make_folder(target.parent)
             finished = self._disk.extend(file)
@@ -104,7 +104,7 @@ class LocalStore:
 
     def sweep(self) -> int:
         """Remove the files that were never finished, and return how many. For the one writer, before it writes. Raises as `delete`."""
-        left = [self._root / name for name in self._files("") if _is_unfinished(name)]
+        left = [self.root / name for name in self._files("") if _is_unfinished(name)]
         with self._writing("what was left unfinished"):
             for path in left:
                 self._disk.remove(path)
@@ -175,9 +175,9 @@ class LocalStore:
         waiting = [folder + "/" if folder else ""]
         while waiting:
             lead = waiting.pop()
-            with _reading(self._root / lead):
+            with _reading(self.root / lead):
                 try:
-                    names = self._disk.names(self._root / lead)
+                    names = self._disk.names(self.root / lead)
                 except NO_SUCH_FILE:
                     continue
             for name in names:
@@ -189,7 +189,7 @@ class LocalStore:
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
         if self._read_only:
-            raise StoreReadOnly(f"the objects in {self._root} were opened read-only", hint="open without read_only=True to write")
+            raise StoreReadOnly(f"the objects in {self.root} were opened read-only", hint="open without read_only=True to write")
         try:
             yield
         except (FileExistsError, NotADirectoryError):
@@ -197,7 +197,7 @@ class LocalStore:
                 f"the object {name!r} cannot be stored: a part of its name is an object already", hint="store it under another name"
             ) from None
         except OSError as error:
-            raise write_failure(error, f"{name!r} in {self._root}") from None
+            raise write_failure(error, f"{name!r} in {self.root}") from None
 
 
 def _is_unfinished(name: str) -> bool:

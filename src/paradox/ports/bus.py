@@ -38,20 +38,28 @@ class Bus(Protocol):
         """
         ...
 
-    def publish(self, subject: str, body: bytes) -> None:
-        """Send a message to whoever hears it."""
+    def tell(self, subject: str, body: bytes) -> None:
+        """Send a message to whoever hears it, without waiting. From any thread, that of `heard` included."""
         ...
 
     def hear(self, subject: str, heard: Callable[[bytes], None]) -> None:
         """Call `heard`, which may not block, for each message of a subject from now on."""
         ...
 
-    def ask(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:
-        """Return what the one who serves a subject answers. Bodies may be larger than a message. Raises Silence."""
+    def ask(self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+        """Return what one who serves any of the subjects answers, and which of them it was.
+
+        The next subject is asked too when nobody serves the one before, or it has not answered for hedge_s. Bodies may be larger than a
+        message. Raises Silence when none answers within timeout_s.
+        """
         ...
 
     def serve(self, subject: str, answer: Answer, *, threads: int) -> None:
         """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
+        ...
+
+    def stop_serving(self) -> None:
+        """Take no more questions, and return once those that were taken are answered."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -59,5 +67,5 @@ class Bus(Protocol):
         ...
 
     def close(self) -> None:
-        """Disconnect. Safe to call twice."""
+        """Disconnect; who waits for an answer gets Silence. Safe to call twice."""
         ...

@@ -31,11 +31,13 @@ class Log(Protocol):
         """The last durable position; 0 at the beginning."""
         ...
 
-    def append(self, bodies: Sequence[Body]) -> int:
+    def append(self, bodies: Sequence[Body], *, after: int | None = None) -> int:
         """Make all bodies durable, in order, and return the position of the last.
 
-        All or none: on an error nothing was added. One write and one sync whatever the number of bodies.
-        Raises StoreFull (rolled back), StoreReadOnly, LogUnavailable (durability can no longer be promised; reopen).
+        All or none: on an error nothing was added. One write and one sync whatever the number of bodies. after: the last position that the
+        caller knows, for which the bodies were made.
+        Raises LogConflict when the log is beyond `after`, StoreFull (rolled back), StoreReadOnly, LogUnavailable (durability can no longer
+        be promised; reopen).
         """
         ...
 

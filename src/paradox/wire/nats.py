@@ -6,13 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from paradox.errors import LogUnavailable
@@ -24,6 +25,7 @@ AGAIN_S = 0.2
 PART_BYTES = 512 << 10
 """Of a body a message: servers take 1 MB unless they are told otherwise."""
 PART, CALL = "Paradox-Part", "Paradox-Call"
+CLOSED = "the connection was closed"
 STATUS, NOBODY = "Status", "503"
 UNFINISHED_MAX = 256
 """Bodies whose parts are still arriving; beyond, the oldest is given up, since its sender has."""
@@ -42,8 +44,8 @@ class NatsBus:
         self._inbox = f"_INBOX.{os.urandom(12).hex()}"
         self._calls = 0
         self._waiting: dict[str, asyncio.Queue[Msg]] = {}
-        self._pools: list[ThreadPoolExecutor] = []
-        self._answering: set[asyncio.Task[None]] = set()
+        self._serving: list[tuple[Subscription, ThreadPoolExecutor]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._client: Client = self._run(asyncio.wait_for(self._connected(servers, options), timeout_s))
         except (NatsError, OSError, TimeoutError) as error:
@@ -62,16 +64,27 @@ class NatsBus:
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CancelledError:
+            raise Silence(CLOSED, nobody=True) from None
         except RuntimeError:
             work.close()
-            raise Silence("the connection was closed", nobody=True) from None
+            raise Silence(CLOSED, nobody=True) from None
 
     # -- one message
 
-    def publish(self, subject: str, body: bytes) -> None:
-        """Send a message to whoever hears it."""
+    def tell(self, subject: str, body: bytes) -> None:
+        """Send a message to whoever hears it, without waiting. From any thread, that of `heard` included."""
+        with suppress(RuntimeError):  # closed
+            self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(self._tell(subject, body))))
+
+    async def _tell(self, subject: str, body: bytes) -> None:
         with suppress(NatsError):
-            self._run(self._client.publish(subject, body))
+            await self._client.publish(subject, body)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a task until it is done, which the loop does not."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def hear(self, subject: str, heard: Callable[[bytes], None]) -> None:
         """Call `heard`, which may not block, for each message of a subject from now on."""
@@ -81,9 +94,10 @@ class NatsBus:
 
         self._run(self._subscribe(subject, deliver))
 
-    async def _subscribe(self, subject: str, deliver: Callable[[Msg], Coroutine[Any, Any, None]]) -> None:
-        await self._client.subscribe(subject, cb=deliver)
+    async def _subscribe(self, subject: str, deliver: Callable[[Msg], Coroutine[Any, Any, None]]) -> Subscription:
+        subscription = await self._client.subscribe(subject, cb=deliver)
         await self._client.flush()
+        return subscription
 
     # -- questions and replies
 
@@ -115,24 +129,46 @@ class NatsBus:
                     return found
                 found.append((message.data, headers))
 
-    def ask(self, subject: str, body: bytes, *, timeout_s: float) -> bytes:
-        """Return what the one who serves a subject answers. Raises Silence."""
-        return self._run(self._ask(subject, body, timeout_s))
+    def ask(self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+        """Return what one who serves any of the subjects answers, and which of them it was. Raises Silence."""
+        return self._run(self._ask_any(subjects, body, hedge_s, timeout_s))
 
-    async def _ask(self, subject: str, body: bytes, timeout_s: float) -> bytes:
+    async def _ask_any(self, subjects: Sequence[str], body: bytes, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+        until = None if timeout_s is None else self._loop.time() + timeout_s
+        asked, silence = 0, Silence("there is nobody to ask", nobody=True)
+        asking: dict[asyncio.Task[bytes], str] = {}
+        try:
+            while asked < len(subjects) or asking:
+                if asked < len(subjects):
+                    task = self._loop.create_task(self._ask(subjects[asked], body, until))
+                    asking[task] = subjects[asked]
+                    asked += 1
+                patience = hedge_s if asked < len(subjects) else None
+                done, _ = await asyncio.wait(asking, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    subject = asking.pop(task)
+                    try:
+                        return subject, task.result()
+                    except Silence as failure:
+                        silence = failure
+            raise silence
+        finally:
+            for task in asking:
+                task.cancel()
+
+    async def _ask(self, subject: str, body: bytes, until: float | None) -> bytes:
         async with _Call(self) as call:
             await self._send(subject, body, call.address, call.address)
             parts = _Parts()
             while True:
-                message = await call.next(timeout_s)
-                whole = parts.add(message)
+                left = None if until is None else max(0.0, until - self._loop.time())
+                whole = parts.add(await call.next(left))
                 if whole is not None:
                     return whole
 
     def serve(self, subject: str, answer: Answer, *, threads: int) -> None:
         """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
         pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-node")
-        self._pools.append(pool)
         unfinished: dict[str, _Parts] = {}
 
         async def deliver(message: Msg) -> None:
@@ -144,11 +180,9 @@ class NatsBus:
                     del unfinished[next(iter(unfinished))]
                 return
             del unfinished[call]
-            task = self._loop.create_task(self._answer(pool, answer, whole, call))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._keep(self._loop.create_task(self._answer(pool, answer, whole, call)))
 
-        self._run(self._subscribe(subject, deliver))
+        self._serving.append((self._run(self._subscribe(subject, deliver)), pool))
 
     async def _answer(self, pool: ThreadPoolExecutor, answer: Answer, body: bytes, address: str) -> None:
         with suppress(RuntimeError, NatsError):  # closed meanwhile: who asked hears nothing, and asks another
@@ -191,15 +225,35 @@ class NatsBus:
         """Return after a time, at once when the connection is closed."""
         self._closed.wait(seconds)
 
+    def stop_serving(self) -> None:
+        """Take no more questions, and return once those that were taken are answered."""
+        serving, self._serving = self._serving, []
+        for subscription, pool in serving:
+            self._run(subscription.unsubscribe())
+            pool.shutdown(wait=True)
+        self._run(self._sent())
+
+    async def _sent(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(NatsError):
+            await self._client.flush(timeout=int(CONNECT_S))
+
     def close(self) -> None:
-        """Disconnect. Safe to call twice."""
+        """Disconnect; who waits for an answer gets Silence. Safe to call twice."""
         if self._closed.is_set():
             return
         self._closed.set()
-        for pool in self._pools:
-            pool.shutdown(wait=True, cancel_futures=True)
-        self._run(self._client.close())
+        for _, pool in self._serving:
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._run(self._disconnect())
         self._stop()
+
+    async def _disconnect(self) -> None:
+        await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -221,7 +275,7 @@ class _Call:
     async def __aexit__(self, *_: object) -> None:
         self._bus.close_call(self.address)
 
-    async def next(self, timeout_s: float) -> Msg:
+    async def next(self, timeout_s: float | None) -> Msg:
         """Return the next reply. Raises Silence."""
         try:
             message = await asyncio.wait_for(self._queue.get(), timeout_s)

@@ -1,0 +1,107 @@
+"""The catalogue of a cluster: collections in the register of its log servers, each with a log of its own.
+
+collections.NAME    {"id", "spec"}: id names the log and the folders, so that a collection that was dropped and made anew begins anew
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from paradox.errors import CollectionMissing, LogConflict, StoreUnreadable
+from paradox.log.jetstream import JetStreamLog, Streams
+from paradox.log.register import Register
+from paradox.model.schema import CollectionSpec, check_name
+from paradox.node.catalogue import Kept, decode_spec, encode_spec, missing
+from paradox.ports.env import Env
+
+PREFIX = "collections"
+CHANGED = "paradox.catalogue.changed"
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """What the register says of a collection. spec: as in a folder's catalogue."""
+
+    id: str
+    spec: bytes
+
+
+class ClusterCatalogue:
+    """The collections of a cluster, as one node sees them."""
+
+    def __init__(self, streams: Streams, register: Register, folder: Path, *, env: Env, replicas: int) -> None:
+        """folder: where this node keeps segments. replicas: log servers that keep each log."""
+        self._streams = streams
+        self._register = register
+        self._folder = folder
+        self._env = env
+        self._replicas = replicas
+        self._known: dict[str, str] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of all collections, sorted. Raises LogUnavailable."""
+        return sorted(key.removeprefix(f"{PREFIX}.") for key in self._register.keys(PREFIX))
+
+    def find(self, name: str) -> Kept:
+        """Return a collection. Raises CollectionMissing, FormatTooNew, StoreUnreadable, LogUnavailable."""
+        registered, _ = self._find(name)
+        self._known[name] = registered.id
+        folder = self._folder / PREFIX / registered.id
+        folder.mkdir(parents=True, exist_ok=True)
+        return Kept(spec=decode_spec(registered.spec, name), folder=folder, mark=registered.id)
+
+    def _find(self, name: str) -> tuple[Registered, int]:
+        check_name(name)
+        try:
+            raw, revision = self._register.get(f"{PREFIX}.{name}")
+        except KeyError:
+            raise missing(name, self.names()) from None
+        try:
+            registered = msgspec.msgpack.decode(raw, type=Registered)
+        except msgspec.MsgspecError:
+            raise StoreUnreadable(f"what the register says of collection {name!r} cannot be read", hint="upgrade this node") from None
+        return registered, revision
+
+    def is_current(self, name: str, mark: object) -> bool:
+        """Tell whether a collection is still there and the one that was opened, as far as `look` has seen."""
+        return self._known.get(name) == mark
+
+    def look(self) -> None:
+        """See what others dropped or made anew, and delete the files of collections that are gone. Raises LogUnavailable."""
+        folders = list((self._folder / PREFIX).glob("*"))  # before the register is read: what is made meanwhile stays
+        there = {}
+        for name in self.names():
+            with suppress(CollectionMissing):
+                there[name] = self._find(name)[0].id
+        self._known = {name: id for name, id in there.items() if name in self._known}
+        for folder in folders:
+            if folder.name not in there.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def create(self, name: str, spec: CollectionSpec) -> None:
+        """Make the log, then what the register says. Nothing more happens when another program made the collection first."""
+        made = Registered(id=self._env.random_bytes(8).hex(), spec=encode_spec(spec))
+        self._streams.open_log(made.id, replicas=self._replicas).close()
+        try:
+            self._register.put(f"{PREFIX}.{name}", msgspec.msgpack.encode(made), revision=0)
+        except LogConflict:
+            self._streams.drop_log(made.id)
+        self._tell()
+
+    def open_log(self, name: str, kept: Kept) -> JetStreamLog:
+        """Return the log of a collection. Raises LogUnavailable, LogCorrupt."""
+        return self._streams.open_log(str(kept.mark), replicas=self._replicas)
+
+    def drop(self, name: str) -> None:
+        """Take a collection out of the register, then delete its log. Each node deletes its own files."""
+        registered, revision = self._find(name)
+        self._known.pop(name, None)
+        self._register.delete(f"{PREFIX}.{name}", revision=revision)
+        self._tell()
+        self._streams.drop_log(registered.id)
+
+    def _tell(self) -> None:
+        self._streams.bus.tell(CHANGED, b"")

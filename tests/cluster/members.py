@@ -1,0 +1,79 @@
+"""Nodes of a cluster in this process, over real log servers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from log_servers import LogServers
+from paradox.client.sync import Database
+from paradox.model.schema import Limits
+from paradox.node.env import RealEnv
+from paradox.node.member import Member
+from paradox.router.cluster import ClusterTransport
+from paradox.wire.nats import NatsBus
+
+WAIT_S, LOOK_S = 30, 0.01
+
+
+class Members:
+    """Nodes n0, n1, …, each with a folder of its own."""
+
+    def __init__(self, servers: LogServers, folder: Path, *, limits: Limits) -> None:
+        self.servers = servers
+        self.folder = folder
+        self.limits = limits
+        self.running: dict[int, Member] = {}
+        self.databases: list[Database] = []
+
+    def start(self, *numbers: int) -> None:
+        for number in numbers:
+            folder = self.folder / f"n{number}"
+            folder.mkdir(exist_ok=True)
+            bus = NatsBus(self.servers.urls)
+            replicas = min(3, len(self.servers.urls))
+            self.running[number] = Member(f"n{number}", folder, bus, limits=self.limits, log_replicas=replicas)
+
+    def stop(self, *numbers: int) -> None:
+        for number in numbers:
+            self.running.pop(number).close()
+
+    def connect(self) -> Database:
+        """Return a database that asks these nodes, as a gateway would."""
+        self.databases.append(Database(ClusterTransport(NatsBus(self.servers.urls), env=RealEnv(), timeout_s=10)))
+        return self.databases[-1]
+
+    def alone(self, number: int) -> Database:
+        """Return what one node says, without the others."""
+        return Database(self.running[number].database)
+
+    def wait_until_equal(self, name: str) -> int:
+        """Wait until all nodes stand at one position of a collection, and return it."""
+        until = time.monotonic() + WAIT_S
+        while True:
+            positions = [self.position(number, name) for number in self.running]
+            if len(set(positions)) == 1 and positions[0] >= 0:
+                return positions[0]
+            assert time.monotonic() < until, positions
+            time.sleep(LOOK_S)  # followers tell nobody how far they are
+
+    def position(self, number: int, name: str) -> int:
+        held = [one.held for one in self.running[number].database.all_opened() if one.held.name == name]
+        return held[0].engine.applied if held else -1
+
+    def close(self) -> None:
+        for database in self.databases:
+            database.close()
+        self.stop(*list(self.running))
+
+
+@contextmanager
+def members(servers: LogServers, folder: Path, count: int = 3, *, limits: Limits | None = None) -> Iterator[Members]:
+    made = Members(servers, folder, limits=limits or Limits())
+    try:
+        made.start(*range(count))
+        yield made
+    finally:
+        made.close()
