@@ -32,16 +32,16 @@ class Up:
         self.running = running
         self.address = address
 
-    def processes(self) -> dict[str, dict[str, Any]]:
+    def listed(self) -> dict[str, dict[str, Any]]:
         told = json.loads((self.folder / "cluster.json").read_text())["processes"]
-        return {process["name"]: process for process in told}
+        return {one["name"]: one for one in told}
 
     def kill(self, name: str) -> None:
-        os.kill(self.processes()[name]["pid"], signal.SIGKILL)
+        os.kill(self.listed()[name]["pid"], signal.SIGKILL)
 
     def wait_until_back(self, name: str, before: int) -> None:
         until = time.monotonic() + WAIT_S
-        while self.processes()[name]["pid"] == before:
+        while self.listed()[name]["pid"] == before:
             assert time.monotonic() < until, f"{name} is not started again"
             time.sleep(LOOK_S)  # cluster.json is what tells
 
@@ -67,19 +67,19 @@ def rows(count: int, seed: int = 1) -> Any:
 def test_a_cluster_is_raised_stopped_and_finds_its_points_again(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     with up(folder) as cluster:
-        processes = cluster.processes()
-        assert sorted(processes) == ["gateway", "log1", "log2", "log3", "n1", "n2", "n3"]
-        assert {process["role"] for process in processes.values()} == {"log", "node", "gateway"}
-        assert processes["gateway"]["url"] == cluster.address
+        listed = cluster.listed()
+        assert sorted(listed) == ["gateway", "log1", "log2", "log3", "n1", "n2", "n3"]
+        assert {one["role"] for one in listed.values()} == {"log", "node", "gateway"}
+        assert listed["gateway"]["url"] == cluster.address
         with paradox.connect(cluster.address) as database:
             database.collection("notes", dimensions=16).add(ids=list(range(100)), vectors=rows(100))
         second = subprocess.run([*COMMAND, "--data", str(folder)], capture_output=True, check=False, timeout=WAIT_S)
         assert second.returncode == 5
         assert json.loads(second.stdout)["error"]["code"] == "store.locked"
     assert not (folder / "cluster.json").exists()
-    for process in processes.values():
+    for one in listed.values():
         with pytest.raises(ProcessLookupError):
-            os.kill(process["pid"], 0)
+            os.kill(one["pid"], 0)
     with up(folder) as cluster, paradox.connect(cluster.address) as database:
         assert database["notes"].count() == 100
         assert database["notes"].search(rows(100)[7], k=1)[0].id == 7
@@ -118,7 +118,7 @@ def test_what_is_killed_is_started_again_and_nobody_notices(tmp_path: Path, requ
             thread.start()
         request.addfinalizer(stop.set)
         for name in ("n1", "n2", "n3", "log1", "gateway"):
-            before = cluster.processes()[name]["pid"]
+            before = cluster.listed()[name]["pid"]
             cluster.kill(name)
             cluster.wait_until_back(name, before)
             known = len(acknowledged)
@@ -141,11 +141,11 @@ def test_everything_killed_at_once_loses_nothing(tmp_path: Path) -> None:
             notes = database.collection("notes", dimensions=16)
             for number in range(20):
                 notes.add(ids=[number], vectors=rows(1, number))
-        processes = cluster.processes()
+        listed = cluster.listed()
         cluster.running.kill()
-        for process in processes.values():
-            if process["role"] != "log":  # log servers outlive who started them; the next one ends them
-                os.kill(process["pid"], signal.SIGKILL)
+        for one in listed.values():
+            if one["role"] != "log":  # log servers outlive who started them; the next one ends them
+                os.kill(one["pid"], signal.SIGKILL)
         cluster.running.wait()
     with up(folder) as cluster, paradox.connect(cluster.address) as database:
         assert {hit.id for hit in database["notes"].scroll()} == set(range(20))

@@ -71,10 +71,10 @@ def up(arguments: Namespace, screen: Screen) -> int:
         signal.signal(number, lambda *_: cluster.leave())
     address = cluster.start()
     try:
-        processes = cluster.processes()
-        screen.document({"address": address, "processes": processes})
-        for process in processes:
-            screen.line(f"{process.name:<8} {process.role:<8} process {process.pid:<8} {process.url}")
+        listed = cluster.listed()
+        screen.document({"address": address, "processes": listed})
+        for one in listed:
+            screen.line(f"{one.name:<8} {one.role:<8} process {one.pid:<8} {one.url}")
         screen.line(f"a cluster of {arguments.nodes} node{'s' if arguments.nodes != 1 else ''} answers at {address}; Ctrl-C stops it")
         sys.stdout.flush()
         cluster.run()

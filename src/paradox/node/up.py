@@ -37,7 +37,7 @@ SHOWN_CHARACTERS = 2_000
 Died: TypeAlias = Callable[["Child", "subprocess.Popen[bytes]"], None]
 
 
-class Process(msgspec.Struct, kw_only=True):
+class Listed(msgspec.Struct, kw_only=True):
     """One process of the cluster, as cluster.json tells of it."""
 
     role: Role
@@ -61,6 +61,7 @@ class Child:
 
     @property
     def log_file(self) -> Path:
+        """What the process says on standard error."""
         return self.folder / f"{self.name}.log"
 
     def start(self, died: Died) -> None:
@@ -206,10 +207,10 @@ class LocalCluster:
     def _died(self, child: Child, ended: subprocess.Popen[bytes]) -> None:
         self._events.put((child, ended))
 
-    def processes(self) -> list[Process]:
+    def listed(self) -> list[Listed]:
         """Return what runs."""
         return [
-            Process(role=child.role, name=child.name, pid=child.running.pid, url=child.url)
+            Listed(role=child.role, name=child.name, pid=child.running.pid, url=child.url)
             for child in self._children
             if child.running is not None
         ]
@@ -217,7 +218,7 @@ class LocalCluster:
     def _write(self) -> None:
         file = self.folder / CLUSTER_FILE
         beside = file.with_suffix(".new")
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode({"processes": self.processes()}), indent=2) + b"\n")
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode({"processes": self.listed()}), indent=2) + b"\n")
         beside.replace(file)
 
     def run(self) -> None:
@@ -260,19 +261,19 @@ class LocalCluster:
     def _end_leftovers(self) -> None:
         """End processes of a cluster whose supervisor was killed: our own end with it, log servers do not."""
         try:
-            left = msgspec.json.decode((self.folder / CLUSTER_FILE).read_bytes(), type=dict[str, list[Process]])["processes"]
+            left = msgspec.json.decode((self.folder / CLUSTER_FILE).read_bytes(), type=dict[str, list[Listed]])["processes"]
         except (OSError, msgspec.MsgspecError, KeyError):
             return
-        for process in left:
-            if str(self.folder).encode() not in _command_of(process.pid):
+        for one in left:
+            if str(self.folder).encode() not in _command_of(one.pid):
                 continue
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
+                os.kill(one.pid, signal.SIGTERM)
             until = time.monotonic() + STOP_S
-            while _command_of(process.pid) and time.monotonic() < until:
+            while _command_of(one.pid) and time.monotonic() < until:
                 time.sleep(LOOK_S)  # it is not our child: nobody tells us
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(one.pid, signal.SIGKILL)
 
 
 def _command_of(pid: int) -> bytes:
