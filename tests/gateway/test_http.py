@@ -316,7 +316,7 @@ def test_nobody_answers() -> None:
     for address in ("http://", "http://host:port", "http://host:6500?a=b"):
         with pytest.raises(InvalidRequest, match="is no address of a gateway"):
             paradox.connect(address)
-    with pytest.raises(InvalidRequest, match="a gateway says itself who writes"):
+    with pytest.raises(InvalidRequest, match="a server says itself who writes"):
         paradox.connect("http://host:6500", origin="me")
 
 
