@@ -24,6 +24,8 @@ Vector: TypeAlias = NDArray[np.float32]
 Matrix: TypeAlias = NDArray[np.float32]
 Rows: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
+Holders: TypeAlias = NDArray[np.int16]
+"""(n, copies) the shards that hold each of n points, the one that answers for it first; -1 = no further one."""
 
 INT_ID_MIN, INT_ID_MAX = -(2**63), 2**63 - 1
 ID_BYTES_MAX = 1024

@@ -6,7 +6,7 @@ point stand in complementary regions on other shards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.invariants import Invariant, ensure
-from paradox.model.points import Key, Points, hash_keys
+from paradox.model.points import Holders, Key, Points, hash_keys
 from paradox.model.queries import Answer, Answers, Coverage, Question
 from paradox.model.recall import Routing
 from paradox.model.schema import CollectionSpec
@@ -46,7 +46,11 @@ TEXT_DEPTH_MIN = 50
 class Scatter:
     """All shards of one collection. `apply` is called by one thread, in log order; searches run beside it."""
 
-    def __init__(self, spec: CollectionSpec, regions: RegionMap, kernels: Kernels, costs: Costs) -> None:
+    def __init__(
+        self, spec: CollectionSpec, regions: RegionMap, kernels: Kernels, costs: Costs, *, held: Collection[int] | None = None
+    ) -> None:
+        """held: the shards whose points are kept here; None = all."""
+        self.held = frozenset(range(spec.shards) if held is None else held)
         self.spec = spec
         self.regions = regions
         self.costs = costs
@@ -94,27 +98,31 @@ class Scatter:
 
     def _write(self, points: Points, regions: NDArray[np.int32], position: int) -> None:
         victims = self.find_live(points.keys)
-        if len(self.shards) == 1:
-            self.shards[0].apply_points(points, np.ones(len(points), dtype=np.bool_))
-        else:
-            self._spread(points, regions)
+        self._spread(points, regions)
         self._kill(victims, position)
 
     def _spread(self, points: Points, regions: NDArray[np.int32]) -> None:
+        """Give each shard that is held here the points that it holds."""
         holders = holders_of(regions, self.regions)
         for shard in self.shards:
-            mine = holders == shard.number
-            rows = np.flatnonzero(mine.any(axis=1))
+            if shard.number not in self.held:
+                continue
+            rows = np.flatnonzero((holders == shard.number).any(axis=1))
             if len(rows):
-                shard.apply_points(subset(points, rows), mine[rows, 0])
+                shard.apply_points(points if len(rows) == len(points) else subset(points, rows), holders[rows])
 
     def _change_map(self, new: RegionMap, position: int) -> None:
         """Take a new map. Points whose shards change are written anew where they belong now."""
         before, self.regions = self.regions, new
-        if len(self.shards) == 1:
+        if len(self.shards) == 1 or len(self.held) < len(self.shards):  # then they travel in the log, see `misplaced`
             return
-        owned = [Held(segment, np.flatnonzero(segment.alive() & segment.owned())) for segment in self.segments()]
-        for points, _ in (batch for held in owned for batch in take(held, self.spec)):
+        owned = [
+            (Held(segment, np.flatnonzero(segment.alive() & segment.owned())), shard.number)
+            for shard in self.shards
+            for segment in shard.segments
+            if segment.rows
+        ]
+        for points, _ in (batch for held, shard in owned for batch in take(held, self.spec, shard)):
             regions = self.assign_regions(points)
             moving = np.flatnonzero((holders_of(regions, new) != holders_of(self.assign_regions(points, before), before)).any(axis=1))
             if not len(moving):
@@ -316,9 +324,9 @@ class Scatter:
         return visits, Ranking(score, np.where(code >= 0, code >> 40, -1), np.where(code >= 0, code & ((1 << 40) - 1), -1))
 
 
-def holders_of(lists: NDArray[np.int32], regions: RegionMap) -> NDArray[np.int32]:
+def holders_of(lists: NDArray[np.int32], regions: RegionMap) -> Holders:
     """Return the shards of (n, copies) regions of a map; -1 stays -1."""
-    return np.where(lists >= 0, regions.shard_of[np.maximum(lists, 0)], -1)
+    return np.where(lists >= 0, regions.shard_of[np.maximum(lists, 0)], -1).astype(np.int16)
 
 
 def subset(points: Points, rows: NDArray[np.int64]) -> Points:

@@ -191,6 +191,9 @@ def _write_own_fields(writer: ContainerWriter, sources: Sequence[Source], layout
     for name in ("at_us", "stamp", "key_id", "owned"):
         columns = [_own_column(part.segment, name) for part in sources]
         writer.add(name, _gather(layout, columns, 0, rows))
+    holders = [part.segment.holders() for part in sources]
+    if all(column is not None for column in holders):
+        writer.add("holders", _gather(layout, [column for column in holders if column is not None], 0, rows))
     writer.add("modality", layout.modality)
     names = sorted({name for part in sources for name in part.segment.own().origin[1]})
     number = {name: code for code, name in enumerate(names)}

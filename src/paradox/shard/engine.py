@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.model.points import Key, Mask, Points, Rows
+from paradox.model.points import Holders, Key, Points, Rows
 from paradox.model.queries import Question
 from paradox.model.schema import CollectionSpec
 from paradox.planner.choose import Costs
@@ -42,9 +42,9 @@ class ShardEngine:
         self.growing = Growing(spec, kernels)
         self.segments: tuple[Segment, ...] = (self.growing,)
 
-    def apply_points(self, points: Points, owned: Mask) -> None:
+    def apply_points(self, points: Points, holders: Holders) -> None:
         """Add new versions. The older ones are to be killed afterwards, so that no search misses the point in between."""
-        self.growing.append(points, owned)
+        self.growing.append(points, holders[:, 0] == self.number, holders)
 
     def find_live(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> list[Held]:
         """Return the live rows of the keys, by segment. Cost: one look-up a key and segment."""
@@ -63,10 +63,10 @@ class ShardEngine:
     def patch(self, keys: Sequence[Key], hashes: NDArray[np.uint64], changes: dict[Key, bytes], stamp: int, position: int) -> None:
         """Write new versions with changed payload fields; vectors, times and ownership stay."""
         for held in self.find_live(keys, hashes):
-            for points, owned in take(held, self.spec):
+            for points, holders in take(held, self.spec, self.number):
                 merged = [merged_payload(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
                 points = msgspec.structs.replace(points, payloads=merged, stamp=np.full(len(points), stamp, dtype=np.uint64))
-                self.growing.append(points, owned)
+                self.apply_points(points, holders)
             held.segment.kill(held.rows, position)
 
     def freeze(self) -> Growing | None:
@@ -101,13 +101,13 @@ class ShardEngine:
         return seen
 
 
-def take(held: Held, spec: CollectionSpec) -> list[tuple[Points, Mask]]:
-    """Return rows of a segment as points, one batch for each origin, and which of them the shard owns. Vectors are copied."""
+def take(held: Held, spec: CollectionSpec, shard: int) -> list[tuple[Points, Holders]]:
+    """Return rows of a shard's segment as points, one batch for each origin, and the shards that hold each. Vectors are copied."""
     origin = held.segment.own().origin[0][held.rows]
-    return [_take(held.segment, held.rows[origin == one], spec) for one in np.unique(origin)]
+    return [_take(held.segment, held.rows[origin == one], spec, shard) for one in np.unique(origin)]
 
 
-def _take(segment: Segment, rows: Rows, spec: CollectionSpec) -> tuple[Points, Mask]:
+def _take(segment: Segment, rows: Rows, spec: CollectionSpec, shard: int) -> tuple[Points, Holders]:
     """Return rows of one origin."""
     own = segment.own()
     modality, modality_names = own.modality
@@ -124,7 +124,17 @@ def _take(segment: Segment, rows: Rows, spec: CollectionSpec) -> tuple[Points, M
         origin=origin_names[int(origin[rows[0]])],
         present=present,
     )
-    return points, segment.owned()[rows]
+    return points, holders_at(segment, rows, spec, shard)
+
+
+def holders_at(segment: Segment, rows: Rows, spec: CollectionSpec, shard: int) -> Holders:
+    """Return the shards that hold rows of a shard's segment. A segment that was sealed without saying so knows whether its own is first."""
+    known = segment.holders()
+    if known is not None:
+        return known[rows]
+    holders = np.full((len(rows), spec.copies), -1, dtype=np.int16)
+    holders[segment.owned()[rows], 0] = shard
+    return holders
 
 
 def merged_payload(old: bytes, change: bytes) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.model.points import Key, Mask, Points, Rows
+from paradox.model.points import Holders, Key, Mask, Points, Rows
 from paradox.model.recall import Curve
 from paradox.model.schema import CollectionSpec, VectorSpec
 from paradox.planner.choose import Choice
@@ -85,6 +85,7 @@ class Growing:
         self._modality = Stretch(np.int32)
         self._origin = Stretch(np.int32)
         self._owned = Stretch(np.bool_)
+        self._holders = Stretch(np.int16, spec.copies)
         self._alive = Stretch(np.bool_)
         self.dead = 0
         self.deaths: list[tuple[int, Rows]] = []
@@ -99,8 +100,8 @@ class Growing:
         """Rows, dead ones included."""
         return self._alive.rows
 
-    def append(self, points: Points, owned: Mask) -> None:
-        """Add points as new rows, alive. owned: (n,) the rows this holder answers for."""
+    def append(self, points: Points, owned: Mask, holders: Holders) -> None:
+        """Add points as new rows, alive. owned: (n,) the rows this shard answers for. holders: (n, copies) the shards that hold each."""
         first, count = self.rows, len(points)
         for name, column in self.vectors.items():
             column.append(points.vectors[name], points.present.get(name))
@@ -112,6 +113,7 @@ class Growing:
         self._modality.append(_codes(points.modality, self.modality_names))
         self._origin.append(_codes([points.origin], self.origin_names).repeat(count))
         self._owned.append(owned)
+        self._holders.append(holders)
         if self._text is not None:
             self._text.add(first, [texts_of(payload, self._text_fields) for payload in points.payloads])
         self._alive.append(np.ones(count, dtype=np.bool_))
@@ -136,6 +138,10 @@ class Growing:
     def owned(self) -> Mask:
         """(n,) which rows this holder answers for in counts and scrolls."""
         return self._owned.values()
+
+    def holders(self) -> Holders:
+        """(n, copies) the shards that hold each row, the one that answers for it first; -1 = no further one."""
+        return self._holders.values()
 
     def keys_at(self, rows: Rows) -> list[Key]:
         """Return the keys of rows."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.model.points import Key, Mask, Matrix, Rows, hash_keys
+from paradox.model.points import Holders, Key, Mask, Matrix, Rows, hash_keys
 from paradox.model.recall import Curve
 from paradox.model.schema import CollectionSpec, VectorSpec
 from paradox.planner.choose import Choice
@@ -153,6 +153,7 @@ class Sealed:
         self._modalities: list[str] = container.facts["modalities"]
         self._origins: list[str] = container.facts["origins"]
         self._owned = container["owned"]
+        self._holders = container.get("holders")
         self._alive = np.ones(self.rows, dtype=np.bool_)
         self.dead = 0
         self.deaths: list[tuple[int, Rows]] = []
@@ -217,6 +218,10 @@ class Sealed:
     def owned(self) -> Mask:
         """(n,) which rows this holder answers for in counts and scrolls."""
         return self._owned
+
+    def holders(self) -> Holders | None:
+        """(n, copies) the shards that hold each row, the one that answers for it first; None = sealed without saying so."""
+        return self._holders
 
     def _key(self, row: int) -> Key:
         start = int(self._key_ends[row - 1]) if row else 0
