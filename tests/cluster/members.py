@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from log_servers import LogServers
 from paradox.client.sync import Database
+from paradox.model.points import Key
 from paradox.model.schema import Limits
-from paradox.node.env import RealEnv
+from paradox.node.database import HeldDatabase
 from paradox.node.member import Member
-from paradox.router.cluster import ClusterTransport
+from paradox.node.roles import connect_cluster
 from paradox.wire.nats import NatsBus
 
 WAIT_S, LOOK_S = 30, 0.01
@@ -30,11 +33,9 @@ class Members:
 
     def start(self, *numbers: int) -> None:
         for number in numbers:
-            folder = self.folder / f"n{number}"
-            folder.mkdir(exist_ok=True)
             bus = NatsBus(self.servers.urls)
             replicas = min(3, len(self.servers.urls))
-            self.running[number] = Member(f"n{number}", folder, bus, limits=self.limits, log_replicas=replicas)
+            self.running[number] = Member(f"n{number}", self.folder / "store", bus, limits=self.limits, log_replicas=replicas)
 
     def stop(self, *numbers: int) -> None:
         for number in numbers:
@@ -42,12 +43,12 @@ class Members:
 
     def connect(self) -> Database:
         """Return a database that asks these nodes, as a gateway would."""
-        self.databases.append(Database(ClusterTransport(NatsBus(self.servers.urls), env=RealEnv(), timeout_s=10)))
+        self.databases.append(Database(connect_cluster(tuple(self.servers.urls), timeout_s=10)))
         return self.databases[-1]
 
-    def alone(self, number: int) -> Database:
-        """Return what one node says, without the others."""
-        return Database(self.running[number].database)
+    def transport(self, number: int) -> HeldDatabase:
+        """Return what one node holds, to write to it and to look into it."""
+        return self.running[number].database
 
     def wait_until_equal(self, name: str) -> int:
         """Wait until all nodes stand at one position of a collection, and return it."""
@@ -62,6 +63,24 @@ class Members:
     def position(self, number: int, name: str) -> int:
         held = [one.held for one in self.running[number].database.all_opened() if one.held.name == name]
         return held[0].engine.applied if held else -1
+
+    def copies(self, name: str) -> dict[Key, list[tuple[int, int, bool, bytes]]]:
+        """Return where each point is: node, shard, whether it answers for it there, payload. Every shard must be on one node."""
+        there: dict[Key, list[tuple[int, int, bool, bytes]]] = {}
+        shards: list[int] = []
+        for number, member in self.running.items():
+            for one in member.database.all_opened():
+                if one.held.name != name:
+                    continue
+                shards += one.held.engine.held
+                for shard in one.held.engine.shards:
+                    for segment in shard.segments:
+                        rows = np.flatnonzero(segment.alive())
+                        places = zip(segment.keys_at(rows), segment.owned()[rows].tolist(), segment.payloads_at(rows), strict=True)
+                        for key, owned, payload in places:
+                            there.setdefault(key, []).append((number, shard.number, owned, payload))
+        assert sorted(shards) == list(range(len(shards))), shards
+        return there
 
     def close(self) -> None:
         for database in self.databases:

@@ -1,24 +1,29 @@
-"""Nodes that hold the same collections: they agree with a dict, and with one another."""
+"""Nodes that share the shards of collections: they agree with a dict, whatever dies, comes or goes."""
 
 from __future__ import annotations
 
 import random
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cluster.members import members
-from durability.lives import NAME, Deed, Shape, World, after, expect_agreement, found, id_of, next_deed, perform
-from log_servers import LogServers
+from cluster.members import LOOK_S, WAIT_S, Members, members
+from durability.lives import NAME, Shape, World, after, expect_agreement, found, id_of, next_deed, perform
+from engine.clusters import Clusters
+from log_servers import LogServers, log_servers
+from paradox.client.sync import Database
 from paradox.errors import CollectionMissing, LogUnavailable
+from paradox.model import operations as ops
+from paradox.model.schema import Limits
 
 SMALL = Shape().limits
 SHAPES = {
     "plain": Shape(),
     "text": Shape(text=True),
-    "three shards, two copies": Shape(shards=3, copies=2),
+    "six shards, two copies": Shape(shards=6, copies=2),
     "two vectors": Shape(named=True),
 }
 
@@ -38,24 +43,36 @@ def test_a_life_through_any_node_agrees_with_a_dict(servers: LogServers, tmp_pat
             if step % 20 == 19:
                 expect_agreement(shape, database, world, dice)
         nodes.wait_until_equal(NAME)
-        for number in nodes.running:
-            assert found(shape, nodes.alone(number)[NAME]) == world.points
+        expect_one_owner(nodes, world)
 
 
-def test_writers_at_several_nodes_lose_nothing_and_the_nodes_agree(servers: LogServers, tmp_path: Path) -> None:
-    """Each writer is sent to another node: who was not first drafts anew."""
-    shape = Shape()
+def expect_one_owner(nodes: Members, world: World) -> None:
+    """Each point is answered for once, and its copies are alike and on different shards."""
+    there = nodes.copies(NAME)
+    assert there.keys() == world.points.keys()
+    for places in there.values():
+        assert sum(owned for _, _, owned, _ in places) == 1
+        assert len({shard for _, shard, _, _ in places}) == len(places)
+        assert len({payload for *_, payload in places}) == 1
+
+
+def test_writers_at_several_nodes_lose_nothing(servers: LogServers, tmp_path: Path) -> None:
+    """Each writer writes to another node: who was not first drafts anew."""
+    shape = Shape(shards=3, copies=2)
     with members(servers, tmp_path, limits=SMALL) as nodes:
-        shape.collection(nodes.connect())
+        database = nodes.connect()
+        shape.collection(database)
         nodes.wait_until_equal(NAME)
         failures: list[BaseException] = []
 
         def write(number: int) -> None:
             try:
-                collection = nodes.alone(number)[NAME]
                 for step in range(20):
-                    ids = [id_of(each) for each in range(number, 400, 3 * (1 + step % 5))]
-                    collection.add(ids=ids, vectors=np.full((len(ids), 8), 1 + step), payload=[{"by": number, "step": step}] * len(ids))
+                    keys = [id_of(each) for each in range(number, 400, 3 * (1 + step % 5))]
+                    vectors = {"vector": np.random.default_rng(step).normal(size=(len(keys), 8)).astype(np.float32)}
+                    payloads = [b"\x81\xa4step" + bytes([step])] * len(keys)
+                    added = ops.AddPoints(collection=NAME, rows=len(keys), keys=keys, vectors=vectors, payloads=payloads)  # type: ignore[arg-type]
+                    nodes.transport(number).send(added)
             except BaseException as error:
                 failures.append(error)
 
@@ -66,21 +83,78 @@ def test_writers_at_several_nodes_lose_nothing_and_the_nodes_agree(servers: LogS
             thread.join()
         assert not failures
         nodes.wait_until_equal(NAME)
-        told = [found(shape, nodes.alone(number)[NAME]) for number in nodes.running]
-        assert told[0] == told[1] == told[2]
-        assert {point.payload["step"] for point in told[0].values()} <= set(range(15, 20))
-        assert len(told[0]) == 400
+        points = {hit.id: hit.payload["step"] for hit in database[NAME].scroll()}
+        assert len(points) == 400
+        assert set(points.values()) <= set(range(15, 20))
+        wait_until_settled(nodes)
+        expect_one_owner(nodes, World(dict.fromkeys(points)))  # type: ignore[arg-type]
 
 
-def test_a_node_that_was_away_longer_than_the_log_copies_a_snapshot(servers: LogServers, tmp_path: Path) -> None:
-    shape, dice = Shape(), random.Random(5)
+def wait_until_settled(nodes: Members, name: str = NAME) -> None:
+    """Wait until no node has work to do, so that no point is on its way."""
+    until = time.monotonic() + WAIT_S
+    while not all(member.database.worker.settled() for member in nodes.running.values()):  # type: ignore[union-attr]
+        assert time.monotonic() < until
+        time.sleep(LOOK_S)
+    nodes.wait_until_equal(name)
+
+
+def wait_until_held(nodes: Members, database: Database) -> None:
+    """Wait until nodes that run hold every shard once."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        shards = [shard for member in nodes.running.values() for one in member.database.all_opened() for shard in one.held.engine.held]
+        if sorted(shards) == list(range(6)):
+            return
+        assert time.monotonic() < until, shards
+        time.sleep(LOOK_S)
+
+
+def test_nodes_that_go_and_come_lose_nothing_and_nobody_waits(servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node stops under a writer and readers, its shards are rebuilt elsewhere, and a new node takes its share."""
+    monkeypatch.setattr("paradox.node.member.DOWN_AFTER_S", 3.0)
+    shape, dice = Shape(shards=6, copies=2), random.Random(5)
     with members(servers, tmp_path, limits=SMALL) as nodes:
         database = nodes.connect()
         collection = shape.collection(database)
-        perform(database, collection, shape, Deed("add", [id_of(number) for number in range(50)], 1))
-        nodes.wait_until_equal(NAME)
-        nodes.stop(2)
-        world = after(World({}), shape, Deed("add", [id_of(number) for number in range(50)], 1))
+        world = World({})
+
+        def live(steps: int) -> None:
+            nonlocal world
+            for _ in range(steps):
+                deed = next_deed(dice, list(world.points), shape, alone=False)
+                perform(database, collection, shape, deed)
+                world = after(world, shape, deed)
+                assert collection.count() == len(world.points)
+                assert len(collection.search(np.ones(8), k=10)) == min(10, len(world.points))
+
+        live(30)
+        wait_until_settled(nodes)
+        nodes.stop(1)
+        live(10)
+        assert found(shape, collection) == world.points
+        wait_until_held(nodes, database)
+        live(10)
+        nodes.start(3)
+        live(10)
+        wait_until_held(nodes, database)
+        until = time.monotonic() + WAIT_S
+        while not [one for one in nodes.running[3].database.all_opened() if len(one.held.engine.held) == 2]:
+            assert time.monotonic() < until, "the new node takes no share"
+            time.sleep(LOOK_S)
+        wait_until_held(nodes, database)
+        live(10)
+        wait_until_settled(nodes)
+        assert found(shape, collection) == world.points
+        expect_one_owner(nodes, world)
+
+
+def test_everything_stops_and_starts_from_snapshots_and_a_trimmed_log(servers: LogServers, tmp_path: Path) -> None:
+    shape, dice = Shape(shards=6, copies=2), random.Random(7)
+    with members(servers, tmp_path, limits=SMALL) as nodes:
+        database = nodes.connect()
+        collection = shape.collection(database)
+        world = World({})
         held = next(one.held for one in nodes.running[0].database.all_opened())
         step = 0
         while held.log.refresh() and held.log.first <= 3:
@@ -88,12 +162,14 @@ def test_a_node_that_was_away_longer_than_the_log_copies_a_snapshot(servers: Log
             perform(database, collection, shape, deed)
             world = after(world, shape, deed)
             step += 1
-            assert step < 400, "the log is never trimmed"
-        nodes.start(2, 3)  # one that missed something, and one that has nothing
-        nodes.wait_until_equal(NAME)
-        for number in (2, 3):
-            assert found(shape, nodes.alone(number)[NAME]) == world.points
-            assert nodes.alone(number).verify()["healthy"]
+            assert step < 600, "the log is never trimmed"
+        nodes.stop(0, 1, 2)
+        nodes.start(0, 1, 2)
+        wait_until_held(nodes, database)
+        assert found(shape, collection) == world.points
+        wait_until_settled(nodes)
+        expect_one_owner(nodes, world)
+        expect_agreement(shape, database, world, dice)
 
 
 def test_what_one_client_drops_or_makes_the_others_see(servers: LogServers, tmp_path: Path) -> None:
@@ -109,25 +185,26 @@ def test_what_one_client_drops_or_makes_the_others_see(servers: LogServers, tmp_
         nodes.wait_until_equal("notes")
         assert other["notes"].count() == 2
         assert {hit.id for hit in other["notes"].search([1.0, 2.0, 3.0], k=5)} == {2, 3}
-        assert sum(1 for _ in (tmp_path / "n0" / "collections").iterdir()) <= 2
+        until = time.monotonic() + WAIT_S
+        while sum(1 for _ in (tmp_path / "store" / "collections").iterdir()) > 1:
+            assert time.monotonic() < until, "the files of what was dropped stay"
+            time.sleep(LOOK_S)
 
 
-def test_reads_go_on_and_writes_say_so_when_the_log_is_gone(servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paradox.log.jetstream.PERSIST_S", 1.0)
-    with members(servers, tmp_path) as nodes:
+def test_reads_go_on_and_writes_say_so_when_the_log_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with log_servers(tmp_path, 3) as servers, members(servers, tmp_path) as nodes:
         notes = nodes.connect().collection("notes", dimensions=2)
         notes.add(ids=[1], vectors=[[1.0, 2.0]])
-        alone = [nodes.alone(number)["notes"] for number in nodes.running]
         nodes.wait_until_equal("notes")
-        servers.kill(0)
-        for one in alone:
-            assert [hit.id for hit in one.search([1.0, 2.0])] == [1]
+        monkeypatch.setattr("paradox.log.jetstream.PERSIST_S", 1.0)
+        servers.kill(0, 1)
         with pytest.raises(LogUnavailable):
-            alone[0].add(ids=[2], vectors=[[1.0, 2.0]])
-        servers.start(0)
-        alone[1].add(ids=[3], vectors=[[1.0, 2.0]])
-        nodes.wait_until_equal("notes")
-        assert {hit.id for hit in alone[2].scroll()} - {2} == {1, 3}
+            notes.add(ids=[2], vectors=[[1.0, 2.0]])
+        assert [hit.id for hit in notes.search([1.0, 2.0], k=1)] == [1]
+        monkeypatch.undo()
+        servers.start(0, 1)
+        notes.add(ids=[3], vectors=[[1.0, 2.0]])
+        assert {hit.id for hit in notes.scroll()} - {2} == {1, 3}
 
 
 def test_a_cluster_tells_how_it_is(servers: LogServers, tmp_path: Path) -> None:
@@ -145,3 +222,32 @@ def test_a_cluster_tells_how_it_is(servers: LogServers, tmp_path: Path) -> None:
         assert not status["healthy"]
         assert status["sentence"] == "working on 2 of 3 nodes: n1 does not answer"
         assert database.verify()["healthy"]
+
+
+def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tmp_path: Path) -> None:
+    made = Clusters("cosine", seed=3, dimensions=32)
+    stored, asked = made.draw(6_000), made.draw(100)
+    with members(servers, tmp_path, limits=Limits(region_points_max=150, growing_points_max=2_000)) as nodes:
+        database = nodes.connect()
+        collection = database.collection("clusters", dimensions=32, shards=12, copies=2)
+        for start in range(0, 6_000, 500):
+            collection.add(ids=list(range(start, start + 500)), vectors=stored[start : start + 500])
+        until = time.monotonic() + WAIT_S
+        while collection.info()["regions"] <= 12:
+            assert time.monotonic() < until, "the regions are never split"
+            time.sleep(LOOK_S)
+        wait_until_settled(nodes, "clusters")
+        assert sorted(hit.id for hit in collection.scroll()) == list(range(6_000))
+        found = shards = 0
+        for query in asked:
+            hits = collection.search(query, k=10, recall=0.9)
+            exact = collection.search(query, k=10, exact=True)
+            truth = np.argsort(-(stored @ query) / np.linalg.norm(stored, axis=1))[:10]
+            assert {hit.id for hit in exact} == set(truth.tolist())
+            assert len(exact.plan.shards) == 12
+            found += len({hit.id for hit in hits} & set(truth.tolist()))
+            shards += len(hits.plan.shards)
+            assert hits.plan.expected_recall > 0.8
+            assert hits.coverage.share == 1.0
+        assert found / (10 * len(asked)) >= 0.9
+        assert shards / len(asked) <= 6

@@ -203,7 +203,9 @@ class JetStreamLog:
                 if error.get("err_code") == WRONG_LAST:
                     if self._is_ours(messages, end):
                         return
-                    raise LogConflict(f"another program appended to log {self._name!r} first", hint="read on, and try again")
+                    if self._state()["last_seq"] > self._last.sequence:
+                        raise LogConflict(f"another program appended to log {self._name!r} first", hint="read on, and try again")
+                    reason = "an append that was begun is not settled yet"  # without a majority it is neither there nor not
                 if error.get("err_code") == FULL:
                     raise StoreFull(
                         f"the log servers have no room for log {self._name!r}: {reason}", hint="give them more, or trim the log"

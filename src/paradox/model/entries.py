@@ -13,11 +13,15 @@ from paradox.model.topology import RegionMap
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """New versions of points. regions: (n, copies) int32, the regions that hold each point, nearest first, as of map `epoch`."""
+    """New versions of points. regions: (n, copies) int32, the regions that hold each point, nearest first, as of map `epoch`.
+
+    moved: they are the versions that are there already, in other places.
+    """
 
     points: Points
     regions: NDArray[np.int32]
     epoch: int
+    moved: bool = False
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ class RegionMap(msgspec.Struct, frozen=True, kw_only=True):
     """The regions of a collection at one epoch, in rows.
 
     names: (r,) int64, a region's number for life. centroids: (r, d) int8, in steps of `scale`: a component is centroid * scale.
-    shard_of: (r,) int32. Small integers make assignment exact, so alike on every processor.
+    shard_of: (r,) int32. domain_of: (s,) int32, equal for shards that may fail together; None = each on its own. Small integers make
+    assignment exact, so alike on every processor.
     """
 
     epoch: int
@@ -20,6 +21,7 @@ class RegionMap(msgspec.Struct, frozen=True, kw_only=True):
     shard_of: NDArray[np.int32]
     scale: float
     next_name: int
+    domain_of: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -12,6 +12,7 @@ import shutil
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import xxhash
@@ -63,11 +64,16 @@ def check_identity(store: ObjectStore, database: str | None) -> None:
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What a catalogue says of a collection. mark: tells it from a later one of the same name. folder: where its segments are."""
+    """What a catalogue says of a collection. mark: tells it from a later one of the same name. folder: where its segments are.
+
+    node, shards: in a cluster, who holds it here, and what of it; else all.
+    """
 
     spec: CollectionSpec
     folder: Path
     mark: object
+    node: str = ""
+    shards: frozenset[int] | None = None
 
 
 class FolderCatalogue:
@@ -102,6 +108,10 @@ class FolderCatalogue:
         with suppress(OSError):
             return self._mark(name) == mark
         return False
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the words of a spec that nobody need say here."""
+        return {}
 
     def create(self, name: str, spec: CollectionSpec) -> None:
         """Make the log, then the spec, with which the collection begins to exist: who sees it can read it."""

@@ -1,13 +1,16 @@
 """The catalogue of a cluster: collections in the register of its log servers, each with a log of its own.
 
-collections.NAME    {"id", "spec"}: id names the log and the folders, so that a collection that was dropped and made anew begins anew
+collections.NAME    {"id", "spec"}: id names the log and the folder, so that a collection that was dropped and made anew begins anew
+placements.ID       which node shall hold each shard
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,8 +20,9 @@ from paradox.log.register import Register
 from paradox.model.schema import CollectionSpec, check_name
 from paradox.node.catalogue import Kept, decode_spec, encode_spec, missing
 from paradox.ports.env import Env
+from paradox.router.placement import place
 
-PREFIX = "collections"
+PREFIX, PLACEMENTS = "collections", "placements"
 CHANGED = "paradox.catalogue.changed"
 
 
@@ -32,8 +36,12 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 class ClusterCatalogue:
     """The collections of a cluster, as one node sees them."""
 
-    def __init__(self, streams: Streams, register: Register, folder: Path, *, env: Env, replicas: int) -> None:
-        """folder: where this node keeps segments. replicas: log servers that keep each log."""
+    def __init__(
+        self, streams: Streams, register: Register, folder: Path, *, node: str, alive: Callable[[], list[str]], env: Env, replicas: int
+    ) -> None:
+        """folder: where all nodes keep segments. alive: the nodes that live. replicas: log servers that keep each log."""
+        self._node = node
+        self._alive = alive
         self._streams = streams
         self._register = register
         self._folder = folder
@@ -51,7 +59,8 @@ class ClusterCatalogue:
         self._known[name] = registered.id
         folder = self._folder / PREFIX / registered.id
         folder.mkdir(parents=True, exist_ok=True)
-        return Kept(spec=decode_spec(registered.spec, name), folder=folder, mark=registered.id)
+        shards = self.shards_here(registered.id)
+        return Kept(spec=decode_spec(registered.spec, name), folder=folder, mark=registered.id, node=self._node, shards=shards)
 
     def _find(self, name: str) -> tuple[Registered, int]:
         check_name(name)
@@ -81,10 +90,43 @@ class ClusterCatalogue:
             if folder.name not in there.values():
                 shutil.rmtree(folder, ignore_errors=True)
 
+    # -- placement
+
+    def placement(self, collection: str) -> tuple[list[str], int]:
+        """Return the node that shall hold each shard of a collection, and the revision. Raises KeyError when nobody has said."""
+        raw, revision = self._register.get(f"{PLACEMENTS}.{collection}")
+        return msgspec.msgpack.decode(raw, type=list[str]), revision
+
+    def shards_here(self, collection: str) -> frozenset[int]:
+        """Return the shards that this node shall hold."""
+        with suppress(KeyError):
+            return frozenset(shard for shard, node in enumerate(self.placement(collection)[0]) if node == self._node)
+        return frozenset()
+
+    def place_anew(self, collection: str, alive: list[str]) -> bool:
+        """Place shards on the nodes that are to hold them, if anything is to be moved. Raises LogUnavailable."""
+        with suppress(KeyError, LogConflict):
+            before, revision = self.placement(collection)
+            after = place(len(before), alive, before)
+            if after != before:
+                self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
+                self._tell()
+                return True
+        return False
+
+    # -- making and dropping
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the words of a spec that nobody need say here: two shards a node, and two copies where there are two nodes."""
+        nodes = len(self._alive())
+        return {"shards": 2 * nodes, "copies": 2} if nodes > 1 else {}
+
     def create(self, name: str, spec: CollectionSpec) -> None:
         """Make the log, then what the register says. Nothing more happens when another program made the collection first."""
         made = Registered(id=self._env.random_bytes(8).hex(), spec=encode_spec(spec))
         self._streams.open_log(made.id, replicas=self._replicas).close()
+        places = msgspec.msgpack.encode(place(spec.shards, self._alive()))
+        self._register.put(f"{PLACEMENTS}.{made.id}", places, revision=0)
         try:
             self._register.put(f"{PREFIX}.{name}", msgspec.msgpack.encode(made), revision=0)
         except LogConflict:

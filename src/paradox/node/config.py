@@ -21,7 +21,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     role: "node" holds points and answers gateways, "gateway" answers over HTTP. log: addresses of the log servers. log_monitors: where
     these tell how they are, so that a node can refuse servers that do not sync; none = they are trusted to. log_replicas: how many of them
-    keep each log. name, folder: of a node; what the folder holds can be rebuilt. stop_with_stdin: end when standard input does.
+    keep each log. name: of a node. store: the folder, shared by all nodes, where they keep segments. stop_with_stdin: end when standard
+    input does.
     """
 
     role: Literal["node", "gateway"]
@@ -29,7 +30,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_monitors: tuple[str, ...] = ()
     log_replicas: int = 3
     name: str = ""
-    folder: str = ""
+    store: str = ""
     host: str = "127.0.0.1"
     port: int = 6500
     stop_with_stdin: bool = False
@@ -65,8 +66,10 @@ def read_config(file: str) -> ServerConfig:
         check_name(config.name, of="a node")
         if "." in config.name:
             raise InvalidRequest(f"{config.name!r} cannot be a node's name", hint="leave the dots out")
-        if not config.folder:
-            raise InvalidRequest(f"{file} names no folder for node {config.name!r}", hint="such as folder = '/var/lib/paradox'")
+        if not config.store:
+            raise InvalidRequest(
+                f"{file} names no store for node {config.name!r}", hint="such as store = '/mnt/paradox', shared by all nodes"
+            )
     return config
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from paradox.encode.catalogue import resolve
 from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, ParadoxError, StoreClosed, StoreReadOnly, StoreUnreadable
 from paradox.model import operations as ops
-from paradox.model.schema import CollectionSpec, Limits, check_name
+from paradox.model.schema import CollectionSpec, Limits, VectorSpec, check_name
 from paradox.node import reads, writes
 from paradox.node.catalogue import Kept
 from paradox.node.env import RealEnv
@@ -39,6 +39,10 @@ class Catalogue(Protocol):
         """Tell whether a collection is still there and the one that was opened."""
         ...
 
+    def defaults(self) -> dict[str, Any]:
+        """Return the words of a spec that nobody need say here."""
+        ...
+
     def create(self, name: str, spec: CollectionSpec) -> None:
         """Make a collection. Nothing happens when another program made it first."""
         ...
@@ -65,20 +69,25 @@ class OpenedCollection:
         known = self.encoders.get(vector)
         if known is not None:
             return known
-        spec = self.held.spec.vectors[vector]
-        if not spec.encoder:
-            raise EncoderMismatch(
-                f"collection {self.held.name!r} has no encoder for texts: it was created with dimensions={spec.dimensions}",
-                hint="give vectors, or create a collection with encoder='text'",
-            )
-        found = resolve(spec.encoder)
-        if found.fingerprint != spec.fingerprint:
-            raise EncoderMismatch(
-                f"encoder {spec.encoder!r} here is {found.fingerprint}, collection {self.held.name!r} was made with {spec.fingerprint}",
-                hint="install the version it was made with, or add the texts to a new collection",
-            )
+        found = encoder_of(self.held.name, self.held.spec.vectors[vector])
         self.encoders[vector] = found
         return found
+
+
+def encoder_of(collection: str, spec: VectorSpec) -> Encoder:
+    """Return the encoder that a collection names for a vector. Raises EncoderMismatch when it names none, or one not known here."""
+    if not spec.encoder:
+        raise EncoderMismatch(
+            f"collection {collection!r} has no encoder for texts: it was created with dimensions={spec.dimensions}",
+            hint="give vectors, or create a collection with encoder='text'",
+        )
+    found = resolve(spec.encoder)
+    if found.fingerprint != spec.fingerprint:
+        raise EncoderMismatch(
+            f"encoder {spec.encoder!r} here is {found.fingerprint}, collection {collection!r} was made with {spec.fingerprint}",
+            hint="install the version it was made with, or add the texts to a new collection",
+        )
+    return found
 
 
 class HeldDatabase:
@@ -98,7 +107,7 @@ class HeldDatabase:
     ) -> None:
         """path: what names this database to its user. worker: None when another process writes.
 
-        `bring_up` is called before a collection is opened: it may put a newer snapshot into its store; `held_anew` afterwards.
+        `held_anew` is called when a collection was opened.
         """
         self.catalogue = catalogue
         self.path = path
@@ -110,7 +119,6 @@ class HeldDatabase:
         self.origin = origin
         self._kernels = NativeKernels()
         self.held_anew: Callable[[OpenedCollection], None] = lambda _: None
-        self.bring_up: Callable[[str, Log, LocalStore], None] = lambda *_: None
         self._opened: dict[str, OpenedCollection] = {}
         self._guard = RLock()
         self._closed = False
@@ -206,7 +214,6 @@ class HeldDatabase:
         kept = self.catalogue.find(name)
         log = self.catalogue.open_log(name, kept)
         store = LocalStore(kept.folder, self.disk, read_only=self.read_only)
-        self.bring_up(name, log, store)
         held = HeldCollection(
             name,
             kept.spec,
@@ -217,6 +224,8 @@ class HeldDatabase:
             env=self.env,
             limits=self.limits,
             read_only=self.read_only,
+            node=kept.node,
+            shards=kept.shards,
         )
         opened = OpenedCollection(held, kept.mark)
         self.held_anew(opened)
@@ -259,7 +268,7 @@ class HeldDatabase:
                         f"collection {name!r} does not exist, and the database was opened with read_only=True",
                         hint="open it without read_only to create it",
                     )
-                spec, encoders = wanted_spec(wanted, resolve)
+                spec, encoders = wanted_spec(self.catalogue.defaults() | wanted, resolve)
                 self.catalogue.create(name, spec)
                 opened = self.opened(name)
                 opened.encoders.update(encoders)

@@ -12,14 +12,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import LogCorrupt, SegmentCorrupt, StoreReadOnly
+from paradox.errors import LogConflict, LogCorrupt, SegmentCorrupt, StoreReadOnly
 from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.events import SegmentQuarantined
 from paradox.model.points import Key, Points, hash_keys
 from paradox.model.schema import CollectionSpec, Limits
 from paradox.model.stamps import next_stamp
+from paradox.model.topology import RegionMap
 from paradox.node.asking import Asking
 from paradox.node.commit import Committer
+from paradox.node.snapshots import SEGMENTS, Snapshots
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
 from paradox.ports.kernels import Kernels
@@ -28,25 +30,25 @@ from paradox.ports.objects import ObjectStore
 from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
 from paradox.shard.container import Files
+from paradox.shard.engine import ShardEngine
 from paradox.shard.growing import Growing
-from paradox.shard.manifest import Manifest, decode_manifest, map_from_plain
+from paradox.shard.manifest import Manifest, map_from_plain
 from paradox.shard.sealed import Sealed
-from paradox.space.regions import single_region
+from paradox.space.regions import blank_regions, single_region
 from paradox.wire.codec import decode
 
-MANIFESTS = "manifests/"
-SEGMENTS = "segments/"
 LOG = "log"
 OVERTAKEN_MAX = 20
 """How often a reader starts again because the writer replaced what it was about to read."""
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """What was set aside at one position, to be sealed: the growing segment of each shard, and the map of that moment."""
+    """What was set aside at one position, to be sealed: the growing segment of each shard, and the map and the shards of that moment."""
 
     position: int
     growing: dict[int, Growing]
     regions: Any
+    shards: frozenset[int]
 
 
 class HeldCollection:
@@ -64,12 +66,17 @@ class HeldCollection:
         env: Env,
         limits: Limits,
         read_only: bool,
+        node: str = "",
+        shards: frozenset[int] | None = None,
     ) -> None:
+        """node: of a cluster, whose snapshots are beside those of others. shards: those to hold; None = all."""
         self.name = name
         self.spec = spec
         self.folder = folder
         self.log = log
         self.store = store
+        self.node = node
+        self.snapshots = Snapshots(store, folder, node=node)
         self.kernels = kernels
         self.env = env
         self.limits = limits
@@ -82,56 +89,63 @@ class HeldCollection:
         self.frozen_changed: Callable[[], None] = lambda: None
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
         self.trim: Callable[[int], None] = log.trim
-        self.covered = 0  # up to which position the snapshots kept since it was opened need no log
+        self.domains: NDArray[np.int32] | None = None  # of failure, for maps that are made here
+        wanted = frozenset(range(spec.shards)) if shards is None else shards
+        self.covered = wanted  # the shards that the newest manifest is a snapshot of
         self._following = RLock()
         self.committer = Committer(log, self)
-        self.engine = self._open()
+        self.engine = self._open(wanted)
         self.asking = Asking(lambda questions: self.engine.search_together(questions))
         self.refresh()
+        for shard in sorted(wanted - self.engine.held):
+            self.adopt(shard)
 
     # -- opening
 
-    def _open(self) -> Scatter:
+    def _open(self, wanted: frozenset[int]) -> Scatter:
         """Return an engine with the newest whole snapshot. A reader loads it again when what it found damaged was replaced meanwhile."""
         for again in reversed(range(OVERTAKEN_MAX)):
-            engine = self._load_snapshot()
-            newest = self.store.list(MANIFESTS)[-1:]
+            engine = self._load_snapshot(wanted)
+            newest = self.snapshots.names()[-1:]
             if not again or not (self.read_only and self.quarantined and newest != self._newest):
                 break
         return engine
 
-    def _load_snapshot(self) -> Scatter:
+    def _load_snapshot(self, wanted: frozenset[int]) -> Scatter:
+        """Return an engine of those of the wanted shards that the newest own snapshot covers; of all when there is no log before."""
         self.quarantined.clear()
         self.frozen.clear()
-        self.manifest = self._newest_manifest()
+        self._newest = self.snapshots.names()[-1:]
+        self.manifest = self.snapshots.newest(self.quarantined)
+        if self.manifest is not None and self.manifest.position + 1 >= self.log.first:
+            self.covered = frozenset(shard for shard in wanted if self.manifest.covers(shard))
+            return self._engine_of(self.manifest, self.covered)
+        if self.log.first == 1 or self.node == "":
+            return self._engine_of(None, wanted)
+        self.covered = frozenset()
+        return self._engine_of(self.snapshots.newest_of_all(), self.covered)
+
+    def _engine_of(self, manifest: Manifest | None, shards: frozenset[int]) -> Scatter:
         main = self.spec.vectors[self.spec.main]
         width = main.dimensions // 8 if main.metric == "hamming" else main.dimensions
-        regions = map_from_plain(self.manifest.map) if self.manifest else single_region(width)
-        engine = Scatter(self.spec, regions, self.kernels, Costs())
-        if self.manifest is not None:
-            self.stamp = self.manifest.stamp
-            engine.routing = self.manifest.routing or engine.routing
-            engine.remembered = {field: frozenset(kinds) for field, kinds in self.manifest.fields.items()}
-            engine.lost = dict(self.manifest.lost)
-            engine.applied = self.manifest.position
-            self._load_segments(self.manifest, engine)
+        first = blank_regions(width, self.spec.shards) if self.node else single_region(width)
+        regions = map_from_plain(manifest.map) if manifest else first
+        engine = Scatter(self.spec, regions, self.kernels, Costs(), held=shards if self.node else None)
+        if manifest is not None:
+            self.stamp = max(self.stamp, manifest.stamp)
+            engine.routing = manifest.routing or engine.routing
+            engine.remembered = {field: frozenset(kinds) for field, kinds in manifest.fields.items()}
+            engine.lost = {name: lost for name, lost in manifest.lost.items() if lost[0] in shards}
+            engine.applied = manifest.position
+            self._load_segments(manifest, engine)
         return engine
 
-    def _newest_manifest(self) -> Manifest | None:
-        names = self.store.list(MANIFESTS)
-        self._newest = names[-1:]
-        for name in reversed(names):
-            try:
-                return decode_manifest(self.store.get(name), name)
-            except KeyError:
-                self.quarantined[name] = f"manifest {name} was removed while it was being read"
-            except SegmentCorrupt as error:
-                self.quarantined[name] = error.message
-        return None
-
     def _load_segments(self, manifest: Manifest, engine: Scatter) -> None:
-        self.quarantined.update(manifest.quarantined)
+        elsewhere = {name for name, (shard, _) in manifest.lost.items() if shard not in engine.held}
+        self.quarantined.update({name: why for name, why in manifest.quarantined.items() if name not in elsewhere})
         for entry in manifest.segments:
+            if entry.shard not in engine.held:
+                continue
             try:
                 segment = self.open_segment(entry.name, entry.files)
             except SegmentCorrupt as error:
@@ -155,6 +169,45 @@ class HeldCollection:
         engine.lost[segment] = (shard, rows)
         self.env.record(SegmentQuarantined(segment=segment, reason=reason))
 
+    # -- shards that come and go
+
+    def adopt(self, shard: int) -> None:
+        """Hold one more shard: from its newest snapshot, whoever made it, and the log. Raises LogCorrupt when the two do not meet."""
+        for again in reversed(range(OVERTAKEN_MAX)):
+            manifest = self.snapshots.covering(shard)
+            alone = self._engine_of(manifest, frozenset((shard,)))
+            try:
+                self._replay(alone)  # most of it while others write
+                with self.committer.turn:
+                    self.catch_up()
+                    self._replay(alone)
+                    engine = self.engine
+                    engine.shards[shard] = alone.shards[shard]
+                    engine.lost.update(alone.lost)
+                    engine.moved = max(engine.moved, alone.moved)
+                    engine.held |= {shard}
+                    self.freeze()
+                return
+            except LogCorrupt:
+                if not again or self.snapshots.covering(shard) == manifest:
+                    raise
+
+    def _replay(self, engine: Scatter) -> None:
+        for position, body in self.log.read(engine.applied):
+            if position > self.engine.applied:
+                return
+            engine.apply(position, decode(body))
+
+    def give_up(self, shard: int) -> None:
+        """Hold a shard no longer."""
+        with self.committer.turn:
+            engine = self.engine
+            engine.held -= {shard}
+            engine.shards[shard] = ShardEngine(shard, self.spec, self.kernels)
+            engine.lost = {name: lost for name, lost in engine.lost.items() if lost[0] != shard}
+            for frozen in self.frozen:
+                frozen.growing.pop(shard, None)
+
     # -- following the log
 
     def refresh(self) -> None:
@@ -166,7 +219,7 @@ class HeldCollection:
         """
         with self._following, self.committer.turn:
             for again in reversed(range(OVERTAKEN_MAX)):
-                engine = self._open() if self.read_only and self._overtaken() else self.engine
+                engine = self._open(self.engine.held) if self.read_only and self._overtaken() else self.engine
                 try:
                     self._follow(engine)
                     self._check_reaches(engine.applied)
@@ -205,7 +258,7 @@ class HeldCollection:
         grown = any(shard.growing.rows > 2 * self.limits.growing_points_max for shard in self.engine.shards)
         if not (behind or grown):
             return False
-        newest = self._newest_manifest()
+        newest = self.snapshots.newest({})
         return newest is not None and newest.position > (self.manifest.position if self.manifest else 0)
 
     @property
@@ -265,8 +318,8 @@ class HeldCollection:
     def freeze(self) -> None:
         """Set all growing segments aside at this position. The caller holds the commit turn, or is the only thread."""
         growing = {shard.number: frozen for shard in self.engine.shards if (frozen := shard.freeze()) is not None}
-        if growing:
-            self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions))
+        if growing or not self.engine.held <= self.covered:
+            self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held))
             self.frozen_changed()
 
     # -- writing
@@ -301,9 +354,33 @@ class HeldCollection:
         self._check_writable()
         return self.committer.commit(lambda: Remove(keys=keys, stamp=self._next_stamp()))
 
-    def commit_map(self, regions: Any) -> int:
-        """Change the map of regions."""
-        return self.committer.commit_alone(lambda: MapChange(map=regions))
+    def commit_map(self, regions: RegionMap) -> int:
+        """Change the map of regions. Raises LogConflict when another program changed it since this one was made."""
+
+        def draft() -> MapChange:
+            if regions.epoch != self.engine.regions.epoch + 1:
+                raise LogConflict("another program changed the map of regions first", hint="make it anew")
+            return MapChange(map=regions)
+
+        return self.committer.commit_alone(draft)
+
+    def commit_moves(self, limit: int) -> int:
+        """Write up to so many points anew where the map of now puts them, as they are. Returns how many: 0 = all are in their places."""
+        moved = 0
+
+        def draft() -> Write:
+            nonlocal moved
+            found = self.engine.misplaced(limit)
+            if found is None:
+                raise LogConflict("every point is in its place", hint="")
+            points, regions = found
+            moved = len(points)
+            return Write(points=points, regions=regions, epoch=self.engine.regions.epoch, moved=True)
+
+        with suppress(LogConflict):
+            self.committer.commit_alone(draft)
+            return moved
+        return 0
 
     def _next_stamp(self) -> int:
         self.stamp = next_stamp(self.stamp, self.env.now_us() // 1000)
@@ -335,6 +412,10 @@ class HeldCollection:
         """Return one stored vector, as given; None where the point has none of this name."""
         present = segment.vectors[using].present()
         return None if present is not None and not present[row] else np.array(segment.vectors[using].matrix()[row])
+
+    def vector_of_point(self, key: Key, using: str) -> NDArray[Any] | None:
+        """Return a point's vector, as given; None where it has none of this name. Raises KeyError when there is no such point."""
+        return self.vector_of(*self.locate([key])[key], using)
 
     def close(self) -> None:
         """Let go of the log."""

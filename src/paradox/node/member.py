@@ -7,78 +7,80 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from paradox.errors import CollectionMissing, InternalError, LogConflict, LogCorrupt, ParadoxError, QueryInvalid
+from paradox.errors import CollectionMissing, InternalError, LogConflict, ParadoxError, QueryInvalid
 from paradox.log.jetstream import APPENDED, Streams
 from paradox.log.register import Register
 from paradox.model import operations as ops
-from paradox.model.queries import Answer, Answers
+from paradox.model.queries import Answer
 from paradox.model.schema import Limits
-from paradox.model.topology import ALIVE, SILENT_S, WHO, node_subject
-from paradox.node import copying
+from paradox.model.topology import ALIVE, WHO, node_subject
+from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue
 from paradox.node.database import HeldDatabase, OpenedCollection
 from paradox.node.env import RealEnv
-from paradox.node.held import HeldCollection
 from paradox.node.worker import Worker
 from paradox.objects.disk import RealDisk
-from paradox.objects.local import LocalStore
-from paradox.ports.bus import Bus, Silence
-from paradox.ports.log import Log
-from paradox.wire.operations import Asked, CopyPiece, CopySnapshot, pack_error, pack_operation, pack_reply, unpack_operation, unpack_reply
+from paradox.ports.bus import Bus
+from paradox.router.nodes import Beat, Nodes
+from paradox.router.placement import domains
+from paradox.wire.operations import (
+    Asked,
+    AskShards,
+    CountShards,
+    CountWords,
+    FetchKeys,
+    FindKeys,
+    LookAt,
+    NextPage,
+    ScrollShards,
+    Write,
+    pack_error,
+    pack_reply,
+    unpack_operation,
+)
 
 THREADS = 16
 BEAT_S = 0.5
 FOLLOW_S, LOOK_S = 0.5, 1.0
 """How long a follower sleeps when nobody tells it that there is something to read, and how often it reads the catalogue."""
-PEER_S = 30.0
-COPIES_TRIED = 10
-SNAPSHOTS_MIN = 2
-"""Nodes that must have a snapshot of what is trimmed, where there are so many."""
+DOWN_AFTER_S = 5.0
+"""After which the shards of a node that says nothing are placed elsewhere."""
 NODES = "nodes"
 SCROLLS_MAX = 256
-
-
-class Peer(msgspec.Struct, kw_only=True):
-    """What a node says of itself. snapshots: of each collection, up to which position it needs no log. heard_s: when it was said."""
-
-    name: str
-    failure: str = ""
-    snapshots: dict[str, int] = {}
-    heard_s: float = 0.0
 
 
 class Member:
     """A running node."""
 
-    def __init__(self, name: str, folder: Path, bus: Bus, *, limits: Limits, log_replicas: int) -> None:
-        """folder: where it keeps segments; all of it can be rebuilt. Raises LogUnavailable."""
+    def __init__(self, name: str, store: Path, bus: Bus, *, limits: Limits, log_replicas: int) -> None:
+        """store: the folder where all nodes keep segments. Raises LogUnavailable."""
         self.name = name
         self._bus = bus
         self._env = RealEnv()
         streams = Streams(bus, env=self._env)
         register = Register(streams, replicas=log_replicas)
-        self._catalogue = ClusterCatalogue(streams, register, folder, env=self._env, replicas=log_replicas)
+        self._nodes = Nodes(bus, env=self._env)
+        self._started_s = self._env.elapsed_s()
+        self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._alive, env=self._env, replicas=log_replicas)
         self.database = HeldDatabase(self._catalogue, path=name, disk=RealDisk(), env=self._env, limits=limits, worker=Worker(self._env))
-        self.database.bring_up = self._bring_up
         self.database.held_anew = self._held_anew
         self._register = register
-        self._peers: dict[str, Peer] = {}
         self._scrolls = Scrolls()
         self._news = Condition()
         self._told = False
+        self._looked_s = -LOOK_S
         self._closed = False
         self.failure = ""
         bus.hear(APPENDED, self._wake)
-        bus.hear(CHANGED, self._wake)
+        bus.hear(CHANGED, self._catalogue_changed)
         bus.hear(WHO, self._beat)
-        bus.hear(ALIVE, self._hear)
         with suppress(LogConflict):  # it is registered already
             register.put(f"{NODES}.{name}", b"", revision=0)
         bus.serve(node_subject(name), self._answer, threads=THREADS)
@@ -93,12 +95,15 @@ class Member:
             self._told = True
             self._news.notify_all()
 
+    def _catalogue_changed(self, _: bytes) -> None:
+        self._looked_s = -LOOK_S
+        self._wake(b"")
+
     def _follow(self) -> None:
-        looked = -LOOK_S
         while not self._closed:
             try:
-                if self._env.elapsed_s() - looked > LOOK_S:
-                    looked = self._env.elapsed_s()
+                if self._env.elapsed_s() - self._looked_s > LOOK_S:
+                    self._looked_s = self._env.elapsed_s()
                     self._look()
                 self._follow_once()
                 self.failure = ""
@@ -117,18 +122,33 @@ class Member:
             self.database.follow()
 
     def _look(self) -> None:
-        """See which collections there are, and hold all of them. Raises ParadoxError of the last that cannot be held."""
+        """See which collections there are, and hold what is placed here. Raises ParadoxError of the last that cannot be held."""
         self._catalogue.look()
         failure: ParadoxError | None = None
         for name in self._catalogue.names():
             try:
-                self.database.opened(name)
+                self._hold(self.database.opened(name))
             except CollectionMissing:
                 continue  # dropped since
             except ParadoxError as error:
                 failure = error
         if failure is not None:
             raise failure
+
+    def _hold(self, opened: OpenedCollection) -> None:
+        """Hold the shards of a collection that are placed here; give those up that another node has, in a snapshot of its own."""
+        collection, held = str(opened.mark), opened.held
+        if self._is_first():
+            self._catalogue.place_anew(collection, sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)}))
+        with suppress(KeyError):
+            places, _ = self._catalogue.placement(collection)
+            held.domains = np.array(domains(places), dtype=np.int32)
+            for shard, node in enumerate(places):
+                if node == self.name and shard not in held.engine.held:
+                    held.adopt(shard)
+                elif node != self.name and shard in held.engine.held and self._covers(node, collection, shard):
+                    held.give_up(shard)
+        self._beat(b"")
 
     # -- living among others
 
@@ -138,94 +158,71 @@ class Member:
             self._bus.wait(BEAT_S)
 
     def _beat(self, _: bytes) -> None:
-        snapshots = {id: held.covered for id, held in self._by_id().items()}
-        self._bus.tell(ALIVE, msgspec.msgpack.encode(Peer(name=self.name, failure=self.failure, snapshots=snapshots)))
+        held = {str(opened.mark): opened.held for opened in self.database.all_opened()}
+        told = Beat(
+            name=self.name,
+            failure=self.failure,
+            holds={collection: sorted(one.engine.held) for collection, one in held.items()},
+            covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
+        )
+        self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 
-    def _by_id(self) -> dict[str, HeldCollection]:
-        return {str(opened.mark): opened.held for opened in self.database.all_opened()}
+    def _alive(self) -> list[str]:
+        """Return the nodes that live, this one included, sorted."""
+        return sorted({self.name, *self._nodes.alive()})
 
-    def _hear(self, raw: bytes) -> None:
-        peer = msgspec.msgpack.decode(raw, type=Peer)
-        peer.heard_s = self._env.elapsed_s()
-        if peer.name != self.name:
-            self._peers[peer.name] = peer
+    def _is_first(self) -> bool:
+        """Tell whether this node is the one that places shards. Two that both think so do no harm: the register takes one."""
+        settled = self._env.elapsed_s() - self._started_s > DOWN_AFTER_S  # by then it has heard of all who live
+        return settled and self._alive()[0] == self.name
 
-    def _alive(self) -> list[Peer]:
-        now = self._env.elapsed_s()
-        return [peer for peer in list(self._peers.values()) if now - peer.heard_s < SILENT_S]
+    def _covers(self, node: str, collection: str, shard: int) -> bool:
+        """Tell whether a node that lives has a snapshot of a shard of its own."""
+        beat = self._nodes.beat(node)
+        return beat is not None and shard in beat.covers.get(collection, ())
 
-    # -- snapshots and the log
+    # -- the log
 
     def _held_anew(self, opened: OpenedCollection) -> None:
-        opened.held.trim = partial(self._trim, str(opened.mark), opened.held.log)
-
-    def _trim(self, collection: str, log: Log, through: int) -> None:
-        """Trim a log as far as every node that lives can do without it, if that is not only this one of many."""
-        peers = self._alive()
-        if len(peers) + 1 >= min(SNAPSHOTS_MIN, len(self._register.keys(NODES))):
-            log.trim(min([through, *(peer.snapshots.get(collection, 0) for peer in peers)]))
-
-    def _bring_up(self, name: str, log: Log, store: LocalStore) -> None:
-        """Copy the snapshot of another node when the log no longer holds what this one lacks. Raises LogCorrupt."""
-        for again in reversed(range(COPIES_TRIED)):
-            if copying.position_of(store) + 1 >= log.first:
-                return
-            for peer in self._alive():
-                with suppress(Silence, KeyError, ParadoxError):  # it dies, makes a newer one, or lacks the collection: ask another
-                    self._copy(name, store, peer.name, log.first)
-                    return
-            if again:
-                self._bus.wait(BEAT_S)  # until those who live have said so
-        raise LogCorrupt(
-            f"entries up to {log.first - 1} of {name!r} were trimmed from its log, and no node that lives has a snapshot of them",
-            hint="start the other nodes",
-        )
-
-    def _copy(self, name: str, store: LocalStore, peer: str, first: int) -> None:
-        told = self._ask(peer, CopySnapshot(collection=name))
-        if told is None or told["position"] + 1 < first:
-            raise KeyError(name)
-
-        def fetch(file: str, offset: int) -> bytes:
-            piece: bytes | None = self._ask(peer, CopyPiece(collection=name, file=file, offset=offset))
-            if piece is None:
-                raise KeyError(file)
-            return piece
-
-        copying.copy_snapshot(store, copying.Snapshot(**told), fetch)
-
-    def _ask(self, peer: str, question: Asked) -> Any:
-        _, raw = self._bus.ask([node_subject(peer)], pack_operation(question), hedge_s=PEER_S, timeout_s=PEER_S)
-        return unpack_reply(raw, question)
+        held = opened.held
+        held.trim = lambda through: held.log.trim(min(through, held.snapshots.floor(range(held.spec.shards))))
 
     # -- answering
 
     def _answer(self, raw: bytes) -> bytes:
         try:
-            operation, beside = unpack_operation(raw)
-            return self._reply(operation, beside)
+            return self._reply(unpack_operation(raw))
         except ParadoxError as error:
             return pack_error(error)
         except Exception:
             traceback.print_exc(file=sys.stderr)  # the operator's; the caller learns only that it was our fault
             return pack_error(InternalError("a node failed on this request", hint="its log says more; please report it"))
 
-    def _reply(self, operation: Asked, beside: dict[str, Any]) -> bytes:
-        if isinstance(operation, CopySnapshot):
-            return pack_reply(copying.snapshot_of(self.database.opened(operation.collection).held))
-        if isinstance(operation, CopyPiece):
-            return pack_reply(copying.read_piece(self.database.opened(operation.collection).held, operation.file, operation.offset))
-        if isinstance(operation, ops.ScrollPoints):
-            if "page" in beside:
-                return pack_reply(self._scrolls.next(beside["page"]))
-            scroll: ops.Scroll = self.database.send(operation)
-            number = self._scrolls.add(self._env.random_bytes(8).hex(), scroll.answers)
-            return pack_reply({"scroll": number, "total": scroll.total, "position": scroll.position})
-        reply = self.database.send(operation)
-        if isinstance(operation, ops.DescribeDatabase):
-            reply = self._describe(reply)
-        plan = reply.trace(beside["plan"]) if isinstance(reply, Answers) and "plan" in beside else None
-        return pack_reply(reply, plan=plan)
+    def _reply(self, operation: Asked) -> bytes:
+        match operation:
+            case NextPage(scroll=name):
+                return pack_reply(self._scrolls.next(name))
+            case LookAt(collection=name):
+                return pack_reply(parts.look(self.database.opened(name)))
+            case AskShards(collection=name):
+                return pack_reply(parts.ask_shards(self.database.opened(name).held, operation))
+            case CountWords(collection=name):
+                return pack_reply(parts.count_words(self.database.opened(name).held, operation))
+            case FetchKeys(collection=name):
+                return pack_reply(parts.fetch_keys(self.database.opened(name), operation))
+            case CountShards(collection=name):
+                return pack_reply(parts.count_shards(self.database.opened(name).held, operation))
+            case FindKeys(collection=name):
+                return pack_reply(parts.find_keys(self.database.opened(name).held, operation))
+            case ScrollShards(collection=name):
+                pages, told = parts.scroll_shards(self.database.opened(name).held, operation)
+                return pack_reply({"found": self._scrolls.add(self._env.random_bytes(8).hex(), pages)} | told)
+            case Write(collection=name):
+                return pack_reply(parts.write(self.database.opened(name).held, operation))
+            case ops.DescribeDatabase():
+                return pack_reply(self._describe(self.database.send(operation)))
+            case _:
+                return pack_reply(self.database.send(operation))
 
     def _describe(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return what the database says of itself, with what a node knows beside."""

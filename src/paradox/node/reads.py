@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paradox.errors import DeadlineExceeded, PointMissing, QueryInvalid
-from paradox.model.admit import check_question
+from paradox.errors import DeadlineExceeded
 from paradox.model.filters import Filter
 from paradox.model.operations import Ask, CountPoints, ExplainPlan, GetPoints, Scroll, ScrollPoints
-from paradox.model.points import Key, Mask, id_of
+from paradox.model.points import Key, Mask
 from paradox.model.queries import Answer, Answers, Plan, Question, Step
 from paradox.model.schema import Limits
 from paradox.node.held import HeldCollection
 from paradox.planner.filter_check import check_filter
+from paradox.planner.settle import settle
 from paradox.router.gather import Ranking, answers_of
 from paradox.shard.build import Segment
 from paradox.shard.search import matching
@@ -31,7 +31,15 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
     held = opened.held
     prepare(held, operation.question.after)
     started = held.env.elapsed_s()
-    question = settle(opened, operation.question, operation.like, limits)
+    question = settle(
+        operation.question,
+        operation.like,
+        spec=held.spec,
+        limits=limits,
+        vector_of=held.vector_of_point,
+        encode=lambda vector, texts: opened.encoder(vector).encode(texts),
+        fields=held.engine.fields,
+    )
     answers = held.asking.search(question) if is_joinable(held, question) else held.engine.search(question)
     elapsed = held.env.elapsed_s() - started
     if question.deadline_s is not None and elapsed > question.deadline_s:
@@ -89,30 +97,6 @@ def prepare(held: HeldCollection, after: int) -> None:
         )
 
 
-def settle(opened: OpenedCollection, question: Question, like: Key | None, limits: Limits) -> Question:
-    """Return a question with its vectors: those given, of a stored point, or encoded from its texts. Raises what is wrong with it."""
-    held = opened.held
-    if not question.using:
-        question = msgspec.structs.replace(question, using=held.spec.main)
-    if like is not None and question.using in held.spec.vectors:
-        place = held.locate([like]).get(like)
-        if place is None:
-            raise PointMissing(f"there is no point with id {id_of(like)!r} to search with", hint="give the query as a text or a vector")
-        vector = held.vector_of(*place, question.using)
-        if vector is None:
-            raise QueryInvalid(
-                f"the point with id {id_of(like)!r} has no vector {question.using!r} to search with",
-                hint="ask with a point that has one, or give using= another vector",
-            )
-        question = msgspec.structs.replace(question, vectors=vector[None])
-    elif question.vectors is None and question.texts and question.mode != "text" and question.using in held.spec.vectors:
-        question = msgspec.structs.replace(question, vectors=opened.encoder(question.using).encode(list(question.texts)))
-    check_question(question, held.spec, limits)
-    if question.where is not None:
-        check_filter(question.where, held.engine.fields())
-    return question
-
-
 def get(opened: OpenedCollection, operation: GetPoints) -> Answer:
     """Return points by id, in the order asked."""
     held = opened.held
@@ -157,10 +141,11 @@ def scroll(opened: OpenedCollection, operation: ScrollPoints, limits: Limits) ->
     views = [(segment, np.flatnonzero(mask)) for segment, mask in _views(held, operation.where, limits)]
     using = (operation.using or held.spec.main) if operation.with_vectors else None
     total = sum(len(rows) for _, rows in views)
-    return Scroll(answers=_pages(views, operation.batch, using), total=total, position=held.engine.applied)
+    return Scroll(answers=pages(views, operation.batch, using), total=total, position=held.engine.applied)
 
 
-def _pages(views: list[tuple[Segment, NDArray[np.int64]]], batch: int, using: str | None) -> Iterator[Answer]:
+def pages(views: list[tuple[Segment, NDArray[np.int64]]], batch: int, using: str | None) -> Iterator[Answer]:
+    """Yield pages of rows, at most `batch` points each."""
     for segment, rows in views:
         for start in range(0, len(rows), batch):
             yield rows_of([(segment, row) for row in rows[start : start + batch].tolist()], using=using)

@@ -7,10 +7,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from paradox.errors import ExtraMissing, NodesUnreachable
-from paradox.model.schema import Limits
+from paradox.model.schema import CollectionSpec, Limits
 from paradox.node.config import ServerConfig, keys_of
+from paradox.node.database import encoder_of
 from paradox.node.env import RealEnv
 from paradox.node.lock import WriterLock
 from paradox.node.log_server import check_durable
@@ -20,6 +24,7 @@ from paradox.ports.bus import Bus
 from paradox.ports.transport import Transport
 from paradox.router.cluster import ClusterTransport
 
+NODES = "nodes"
 BUS_S, NODES_S = 10.0, 30.0
 """How long a node waits for the log servers, and a gateway for the first node."""
 
@@ -35,7 +40,13 @@ def connect_bus(servers: tuple[str, ...], *, timeout_s: float = BUS_S) -> Bus:
 
 def connect_cluster(servers: tuple[str, ...], *, timeout_s: float, read_only: bool = False) -> Transport:
     """Connect to a cluster by its log servers. Raises LogUnavailable, NodesUnreachable, ExtraMissing."""
-    return ClusterTransport(connect_bus(servers, timeout_s=max(timeout_s, 0.1)), env=RealEnv(), timeout_s=timeout_s, read_only=read_only)
+    bus = connect_bus(servers, timeout_s=max(timeout_s, 0.1))
+    return ClusterTransport(bus, env=RealEnv(), timeout_s=timeout_s, encode=encode_texts, limits=Limits(), read_only=read_only)
+
+
+def encode_texts(name: str, spec: CollectionSpec, vector: str, texts: list[str]) -> NDArray[Any]:
+    """Return the vectors of texts, as the collection's encoder makes them. Raises EncoderMismatch."""
+    return encoder_of(name, spec.vectors[vector]).encode(texts)
 
 
 def run_role(config: ServerConfig, ready: Callable[[str], None]) -> None:
@@ -56,11 +67,11 @@ def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
     if config.stop_with_stdin:
         _when_stdin_ends(stopping.set)
     check_durable(config.log_monitors)
-    folder = Path(config.folder)
-    RealDisk().make_folder(folder)
-    lock = WriterLock.acquire(folder, env=RealEnv())
+    store = Path(config.store)
+    RealDisk().make_folder(store / NODES / config.name)
+    lock = WriterLock.acquire(store / NODES / config.name, env=RealEnv())  # no two of one name
     try:
-        member = Member(config.name, folder, connect_bus(config.log), limits=Limits(), log_replicas=config.log_replicas)
+        member = Member(config.name, store, connect_bus(config.log), limits=Limits(), log_replicas=config.log_replicas)
         ready(config.name)
         stopping.wait()
         member.close()

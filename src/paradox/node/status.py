@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
-from paradox.node.held import LOG, MANIFESTS, SEGMENTS, HeldCollection
+from paradox.node.held import LOG, HeldCollection
+from paradox.node.snapshots import MANIFESTS, SEGMENTS
 from paradox.shard.container import checksum
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
@@ -41,6 +42,7 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
         "shards": [
             {
                 "name": f"s{shard.number}",
+                "held": shard.number in engine.held,
                 "points": shard.count(),
                 "segments": [
                     {
@@ -137,7 +139,7 @@ def set_aside(held: HeldCollection) -> dict[str, str]:
 def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
     """Return (file, check) pairs; a check returns the bytes it read or raises."""
     checks: list[tuple[str, Any]] = [("log", lambda: _verify_log(held))]
-    checks.extend((name, lambda name=name: _verify_manifest(held, name)) for name in held.store.list(MANIFESTS))
+    checks.extend((name, lambda name=name: _verify_manifest(held, name)) for name in held.snapshots.names())
     manifest = held.manifest
     assert held.folder is not None
     for entry in manifest.segments if manifest else ():
@@ -157,7 +159,7 @@ def _replaced(held: HeldCollection, file: str) -> bool:
     """Tell whether a file of a segment is no longer needed: it was merged into another while we were reading."""
     if not file.startswith(SEGMENTS):
         return False
-    for name in reversed(held.store.list(MANIFESTS)):
+    for name in reversed(held.snapshots.names()):
         with suppress(SegmentCorrupt, KeyError):
             return all(entry.name != file.split("/")[1] for entry in decode_manifest(held.store.get(name), name).segments)
     return False

@@ -160,7 +160,7 @@ class LocalCluster:
             configs[name] = ServerConfig(
                 role="node",
                 name=name,
-                folder=str(self.folder / name),
+                store=str(self.folder / "store"),
                 log=urls,
                 log_monitors=monitors,
                 log_replicas=len(logs),

@@ -7,32 +7,32 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from paradox.errors import SegmentCorrupt
+from paradox.errors import LogConflict, SegmentCorrupt
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.points import Matrix
 from paradox.model.topology import RegionMap
-from paradox.node.held import MANIFESTS, SEGMENTS, Frozen, HeldCollection
+from paradox.node.held import Frozen, HeldCollection
+from paradox.node.snapshots import MANIFESTS, SEGMENTS
 from paradox.router.patience import measure_patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum
-from paradox.shard.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest, map_to_plain
+from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run
 from paradox.space.split import evolve
 
-MANIFESTS_KEPT = 2
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
 SAMPLE_MAX = 131_072
 SAMPLE_PER_REGION = 64
+MOVED_TOGETHER = 512
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
 
@@ -44,14 +44,10 @@ class Upkeep:
         """files: the local store, which maps and adopts files (ports.objects.Mappable and ObjectStore)."""
         self._held = held
         self._store = files
-        self._made = max((int(name.rsplit("/", 1)[1]) for name in held.store.list(MANIFESTS)), default=0)
-        self._files: dict[str, Files] = {}
-        if held.manifest is not None:
-            for entry in held.manifest.segments:
-                self._files[entry.name] = entry.files
         self._finished: set[str] = set()
         self._points_counted = 0
         self._routing_measured: Any = None
+        self._settled_at: Any = None
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
@@ -69,7 +65,18 @@ class Upkeep:
             if run:
                 self._merge(shard.number, [sealed[number] for number in run])
                 return True
-        return idle and (self._finish_one() or self._measure_routing())
+        return self._move_points() or (idle and (self._finish_one() or self._measure_routing()))
+
+    def _move_points(self) -> bool:
+        """Write some points anew that the map of now puts elsewhere; where there is one engine, changing the map has done so."""
+        engine = self._held.engine
+        if engine.alone or len(engine.shards) == 1 or self._settled_at == (engine.regions.epoch, engine.held):
+            return False
+        settled = (engine.regions.epoch, engine.held)
+        if self._held.commit_moves(MOVED_TOGETHER):
+            return True
+        self._settled_at = settled
+        return False
 
     def seal_when_idle(self, points_min: int) -> None:
         """Set a growing segment aside that is large enough to be worth an index of its own."""
@@ -87,15 +94,16 @@ class Upkeep:
             rows = np.flatnonzero(alive_at(growing, position))
             new = self._build(number, [Source(growing, rows)]) if len(rows) else None
             with held.committer.turn:
+                if frozen.growing.pop(number, None) is None:  # the shard was given to another node meanwhile
+                    continue
                 self._carry_deaths([growing], new, position)
                 held.engine.remember([growing])
                 held.engine.shards[number].exchange([growing], new[0] if new else None)
-                del frozen.growing[number]  # so that whoever tries again after a failure goes on from here
         before = held.manifest.position if held.manifest else 0
+        held.covered = frozen.shards
         self._write_manifest(position, frozen.regions)
         with held.committer.turn:
             held.frozen.pop(0)
-        held.covered = before
         held.trim(before)  # what the older of the kept manifests needs stays readable
 
     def _build(self, shard: int, sources: Sequence[Source]) -> tuple[Sealed, Layout]:
@@ -122,7 +130,6 @@ class Upkeep:
         for vector, column in segment.vectors.items():
             if any(source.segment.vectors[vector].opened for source in sources):
                 column.prepare()
-        self._files[name] = files
         held.env.record(SegmentSealed(segment=name, points=segment.rows, elapsed_s=held.env.elapsed_s() - started))
         return segment, layout
 
@@ -190,10 +197,10 @@ class Upkeep:
         return False
 
     def _measure_routing(self) -> bool:
-        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed."""
+        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed; only where all are here."""
         held = self._held
         state = (held.engine.regions.epoch, tuple(sorted(self._finished)))
-        if held.spec.shards == 1 or state == self._routing_measured or len(held.engine.regions) == 1:
+        if held.spec.shards == 1 or not held.engine.alone or state == self._routing_measured or len(held.engine.regions) == 1:
             return False
         self._routing_measured = state
         held.engine.routing = measure_patience(held.engine) or held.engine.routing
@@ -220,7 +227,7 @@ class Upkeep:
         held, column, name = self._held, segment.vectors[vector], probe_file(vector)
         regions = segment_regions(segment)
         path = build_probe(segment, vector, regions, held.kernels)
-        segment.files = self._files[segment.name] = {**self._files.get(segment.name, {}), name: checksum(path)}
+        segment.files = {**segment.files, name: checksum(path)}
         self._store.delete(f"{SEGMENTS}{segment.name}/{name}")  # left by a crash before a manifest could name it
         self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
         index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
@@ -232,16 +239,21 @@ class Upkeep:
         """Split crowded regions and give up sparse ones, when the collection has grown or shrunk since the last time."""
         held = self._held
         metric = held.spec.vectors[held.spec.main].metric
-        points = sum(segment.rows - segment.dead for segment in held.engine.segments())
+        points = held.engine.count()
         if metric == "hamming" or self._points_counted / COUNT_AGAIN < points < self._points_counted * COUNT_AGAIN:
             return
         self._points_counted = points
         if points <= held.limits.region_points_max:
             return
         sample, weights = self._sample(points)
-        new = evolve(held.engine.regions, sample, weights, limits=held.limits, shards=held.spec.shards, metric=metric)
+        engine = held.engine
+        new = evolve(engine.regions, sample, weights, limits=held.limits, shards=held.spec.shards, metric=metric, held=engine.held)
         if new is not None:
-            held.commit_map(new)
+            try:
+                held.commit_map(msgspec.structs.replace(new, domain_of=held.domains))
+            except LogConflict:  # another node did; the next look sees what is left to do
+                self._points_counted = 0
+                return
             held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 
     def _sample(self, points: int) -> tuple[Matrix, Any]:
@@ -263,9 +275,10 @@ class Upkeep:
         """Record the sealed segments as they were at `position`, then drop what no kept manifest names."""
         held = self._held
         entries = []
+        covered = held.covered & held.engine.held
         for shard in held.engine.shards:
             for segment in shard.segments:
-                if isinstance(segment, Sealed):
+                if isinstance(segment, Sealed) and shard.number in covered:
                     entries.append(self._entry(segment, shard.number, position))
         plain = (
             map_to_plain(regions) if regions is not None else (held.manifest.map if held.manifest else map_to_plain(held.engine.regions))
@@ -280,14 +293,14 @@ class Upkeep:
             map=plain,
             routing=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},
+            shards=None if len(covered) == held.spec.shards else tuple(sorted(covered)),
         )
-        self._made += 1
-        held.store.put(f"{MANIFESTS}{self._made:020d}", encode_manifest(manifest))
+        held.snapshots.put(manifest)
         held.manifest = manifest
         with held.committer.turn:  # a death that came in between would be lost
             for segment in held.engine.segments():
                 forget_deaths(segment, position)
-        self._collect()
+        held.snapshots.collect(held.quarantined)
 
     def _entry(self, segment: Sealed, shard: int, position: int) -> SegmentEntry:
         dead = np.flatnonzero(~alive_at(segment, position)).astype("<u4")
@@ -296,27 +309,10 @@ class Upkeep:
             shard=shard,
             rows=segment.rows,
             dead=dead.tobytes(),
-            files=self._files.get(segment.name, {}),
+            files=segment.files,
             scan_curves={name: column.scan_curve for name, column in segment.vectors.items() if column.scan_curve is not None},
             probe_curves={name: column.probe_curve for name, column in segment.vectors.items() if column.probe_curve is not None},
         )
-
-    def _collect(self) -> None:
-        """Delete old manifests and the segments that only they named."""
-        held = self._held
-        names = held.store.list(MANIFESTS)
-        for name in names[:-MANIFESTS_KEPT]:
-            held.store.delete(name)
-        kept: set[str] = set(held.quarantined)
-        for name in names[-MANIFESTS_KEPT:]:
-            with suppress(SegmentCorrupt):  # nobody will open what a damaged manifest names
-                kept.update(entry.name for entry in decode_manifest(held.store.get(name), name).segments)
-        gone = [name for name in held.store.list(SEGMENTS) if name.split("/")[1] not in kept]
-        for name in gone:
-            held.store.delete(name)
-        assert held.folder is not None
-        for segment in {name.split("/")[1] for name in gone}:
-            shutil.rmtree(held.folder / SEGMENTS / segment, ignore_errors=True)
 
 
 def regions_of_shard(regions: RegionMap, shard: int) -> RegionMap:

@@ -54,6 +54,10 @@ class Bus(Protocol):
         """
         ...
 
+    def ask_all(self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None) -> list[bytes | Silence]:
+        """Ask many subjects side by side, and return what each answered, or why it did not."""
+        ...
+
     def serve(self, subject: str, answer: Answer, *, threads: int) -> None:
         """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
         ...

@@ -1,94 +1,75 @@
-"""The way to a cluster: a Transport that sends each operation to a node that lives, and to the next one when that does not answer.
+"""The way to a cluster: a Transport that sends each part of an operation to the nodes that hold what it is about.
 
-Any node can do anything. Writes to one collection go to the same node while it lives, so that they share syncs and none has to be drafted
-twice; that two nodes write at once is slower, but right.
+Searches visit few shards; what is not placed by vectors (ids, counts, words) asks all nodes at once. Writes to one collection go to the
+same node while it lives, so that they share syncs and none has to be drafted twice; that two nodes write at once is slower, but right.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from threading import Condition
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-import xxhash
+from numpy.typing import NDArray
 
-from paradox.errors import DeadlineExceeded, NodesUnreachable, StoreClosed, StoreReadOnly
+from paradox.errors import (
+    BatchEmpty,
+    DeadlineExceeded,
+    ParadoxError,
+    PointMissing,
+    QueryInvalid,
+    StoreClosed,
+    StoreReadOnly,
+)
 from paradox.model import operations as ops
-from paradox.model.points import made_keys
-from paradox.model.queries import Answer, Answers, Plan
-from paradox.model.topology import ALIVE, SILENT_S, WHO, node_subject
-from paradox.ports.bus import Bus, Silence
+from paradox.model.admit import check_keys, check_payloads
+from paradox.model.filters import Filter
+from paradox.model.points import Key, id_of, made_keys
+from paradox.model.queries import Answer, Answers, Plan, Question
+from paradox.model.schema import CollectionSpec, Limits
+from paradox.planner.filter_check import check_filter
+from paradox.planner.settle import settle
+from paradox.ports.bus import Bus
 from paradox.ports.env import Env
 from paradox.router import together
-from paradox.wire.operations import answer_from, pack_operation, unpack_reply
+from paradox.router.asking import Asker, unreachable
+from paradox.router.joining import measured, picked, plan_of
+from paradox.router.layout import Layout, Told
+from paradox.router.visiting import Visits
+from paradox.wire.operations import (
+    CountShards,
+    FetchKeys,
+    FindKeys,
+    LookAt,
+    NextPage,
+    ScrollShards,
+    Write,
+)
 
 WRITES = (ops.AddPoints, ops.UpdatePoints, ops.DeletePoints, ops.DropCollection)
-AT_WRITER = (*WRITES, ops.OpenCollection)
-HEDGE_READ_S, HEDGE_WRITE_S = 0.25, 3.0
-"""How long one node may take before a second is asked too. A write that both do is done once: it has one id, or sets the same again."""
-REPLY_S = 60.0
-ASKED_MAX = 3
-"""Nodes that are asked one thing."""
-
-
-class Nodes:
-    """Which nodes live, by what they say. Thread-safe."""
-
-    def __init__(self, bus: Bus, *, env: Env) -> None:
-        self._env = env
-        self._heard: dict[str, float] = {}
-        self._changed = Condition()
-        bus.hear(ALIVE, self._hear)
-        bus.tell(WHO, b"")
-
-    def _hear(self, raw: bytes) -> None:
-        name = msgspec.msgpack.decode(raw)["name"]
-        with self._changed:
-            self._heard[name] = self._env.elapsed_s()
-            self._changed.notify_all()
-
-    def alive(self) -> list[str]:
-        """Return the names of nodes that were heard of lately, sorted."""
-        now = self._env.elapsed_s()
-        with self._changed:
-            return sorted(name for name, at in self._heard.items() if now - at < SILENT_S)
-
-    def bury(self, name: str) -> None:
-        """Count a node as dead until it says something."""
-        with self._changed:
-            self._heard.pop(name, None)
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until some node lives, and tell whether one does."""
-        until = self._env.elapsed_s() + timeout_s
-        while not self.alive():
-            left = until - self._env.elapsed_s()
-            if left <= 0:
-                return False
-            with self._changed:
-                self._changed.wait(left)
-        return True
+Encode = Callable[[str, CollectionSpec, str, list[str]], NDArray[Any]]
+Reply = TypeVar("Reply")
 
 
 class ClusterTransport:
     """A Transport to a cluster. Thread-safe."""
 
-    def __init__(self, bus: Bus, *, env: Env, timeout_s: float, read_only: bool = False) -> None:
-        """timeout_s: how long to wait for a node to live. Raises NodesUnreachable."""
-        self._bus = bus
+    def __init__(self, bus: Bus, *, env: Env, timeout_s: float, encode: Encode, limits: Limits, read_only: bool = False) -> None:
+        """timeout_s: how long to wait for nodes that do not answer. encode: texts, for a collection's vector. Raises NodesUnreachable."""
         self._env = env
+        self._asker = Asker(bus, env=env, timeout_s=timeout_s)
+        self._encode = encode
+        self._limits = limits
         self._read_only = read_only
-        self._nodes = Nodes(bus, env=env)
+        self._layouts: dict[str, Layout] = {}
+        self._fields: dict[str, dict[str, frozenset[str]]] = {}
         self._written: dict[str, int] = {}
         self._closed = False
         self._timeout_s = timeout_s
-        if not self._nodes.wait(timeout_s):
-            bus.close()
-            raise self._unreachable("none has said that it lives")
+        if not self._asker.nodes.wait_for(timeout_s):
+            self._asker.close()
+            raise unreachable("none has said that it lives")
 
     # -- the Transport
 
@@ -99,119 +80,251 @@ class ClusterTransport:
         if self._read_only and isinstance(operation, WRITES):
             raise StoreReadOnly("this database was opened with read_only=True", hint="connect without read_only to write")
         match operation:
-            case ops.AddPoints(keys=None, rows=rows):
-                keys = made_keys(rows, self._env.now_us() // 1000, self._env.random_bytes(10 * rows))
-                return self.send(msgspec.structs.replace(operation, keys=keys))
-            case ops.AddPoints() | ops.UpdatePoints() | ops.DeletePoints():
-                receipt: ops.Receipt = self._ask(operation)
-                self._written[operation.collection] = max(receipt.position, self._written.get(operation.collection, 0))
-                return receipt
+            case ops.AddPoints():
+                return self._add(operation)
+            case ops.UpdatePoints():
+                return self._update(operation)
+            case ops.DeletePoints():
+                return self._delete(operation)
+            case ops.OpenCollection(name=name):
+                return self._open(operation, name)
             case ops.DropCollection(name=name):
-                self._written.pop(name, None)
-                return self._ask(operation)
+                self._forget(name)
+                return self._asker.one(operation, self._asker.writers(name))
             case ops.Ask():
-                answers: Answers = self._read(operation)
-                answers.trace = partial(self._plan, operation)
-                return answers
+                return self._search(operation)
+            case ops.ExplainPlan():
+                return self._explain(operation)
+            case ops.GetPoints():
+                return self._fresh(operation, self._get)
+            case ops.CountPoints():
+                return self._fresh(operation, self._count)
             case ops.ScrollPoints():
-                return self._scroll(operation)
-            case ops.GetPoints() | ops.CountPoints() | ops.ExplainPlan():
-                return self._read(operation)
+                return self._fresh(operation, self._scroll)
+            case ops.DescribeCollection():
+                return together.collection(self._asker.each(operation))
             case ops.DescribeDatabase():
-                return together.described(self._ask_each(operation))
+                return together.described(self._asker.each(operation))
             case ops.VerifyDatabase():
-                return together.verified(self._ask_each(operation, timeout_s=None))
+                return together.verified(self._asker.each(operation, timeout_s=None))
             case _:
-                return self._ask(operation)
+                return self._asker.one(operation, self._asker.readers())
 
     def close(self) -> None:
         """Let go of the connection. Safe to call twice."""
         self._closed = True
-        self._bus.close()
+        self._asker.close()
+
+    # -- collections
+
+    def _open(self, operation: ops.OpenCollection, name: str) -> ops.CollectionView:
+        view: ops.CollectionView = self._asker.one(operation, self._asker.writers(name))
+        layout = self._look(name)
+        if operation.create and not self._asker.nodes.wait_for(self._timeout_s, collection=layout.id, shards=layout.spec.shards):
+            raise unreachable(f"not all shards of {name!r} are held by a node")
+        return view
+
+    def _forget(self, name: str) -> None:
+        self._layouts.pop(name, None)
+        self._fields.pop(name, None)
+        self._written.pop(name, None)
+
+    def _layout(self, name: str) -> Layout:
+        return self._layouts.get(name) or self._look(name)
+
+    def _look(self, name: str) -> Layout:
+        """Ask a node what a collection is now. Raises CollectionMissing."""
+        told = msgspec.convert(self._asker.one(LookAt(collection=name), self._asker.readers()), Told)
+        known = self._layouts.get(name)
+        if known is not None and known.id != told.id:
+            self._forget(name)
+        layout = self._layouts[name] = Layout(told)
+        self._learn(name, told.fields)
+        return layout
+
+    def _learn(self, name: str, fields: Mapping[str, Sequence[str]]) -> None:
+        known = self._fields.setdefault(name, {})
+        for field, kinds in fields.items():
+            known[field] = known.get(field, frozenset()) | frozenset(kinds)
+
+    def _check_filter(self, name: str, where: Filter) -> None:
+        """Raise FilterField, FilterType when no point ever had what a filter asks about, as all nodes know it."""
+        try:
+            check_filter(where, self._fields.get(name, {}))
+            if self._fields.get(name):
+                return
+        except ParadoxError:
+            pass
+        for told in self._asker.each(LookAt(collection=name)).values():
+            self._learn(name, told["fields"])
+        check_filter(where, self._fields.get(name, {}))
+
+    # -- writes
+
+    def _add(self, operation: ops.AddPoints) -> ops.Receipt:
+        rows = operation.rows
+        if operation.keys is None:  # so that asking a second node adds them once
+            keys = made_keys(rows, self._env.now_us() // 1000, self._env.random_bytes(10 * rows))
+            operation = msgspec.structs.replace(operation, keys=keys)
+        receipt: ops.Receipt = self._asker.one(operation, self._asker.writers(operation.collection))
+        return self._wrote(operation.collection, receipt)
+
+    def _update(self, operation: ops.UpdatePoints) -> ops.Receipt:
+        name, keys = operation.collection, operation.keys
+        if not keys:
+            raise BatchEmpty("the update names no point", hint="give at least one id")
+        check_keys(keys)
+        check_payloads(operation.payloads, self._limits)
+        there = set(self._fresh(ops.GetPoints(collection=name, keys=keys), self._get).keys)
+        missing = next((key for key in keys if key not in there), None)
+        if missing is not None:
+            raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
+        position = self._asker.one(Write(collection=name, keys=keys, payloads=operation.payloads), self._asker.writers(name))
+        return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in keys], position=position))
+
+    def _delete(self, operation: ops.DeletePoints) -> ops.Receipt:
+        name = operation.collection
+        if (operation.keys is None) == (operation.where is None):
+            raise QueryInvalid("delete needs either ids or where", hint="to delete everything, drop the collection")
+        if operation.where is not None:
+            self._layout(name)
+            self._check_filter(name, operation.where)
+            gone = self._fresh(FindKeys(collection=name, shards=[], down=[], where=operation.where), self._find)
+        else:
+            gone = self._fresh(ops.GetPoints(collection=name, keys=operation.keys or []), self._get).keys
+        if not gone:
+            return ops.Receipt(ids=[], position=self._written.get(name, 0))
+        position = self._asker.one(Write(collection=name, keys=gone), self._asker.writers(name))
+        return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in gone], position=position))
+
+    def _wrote(self, name: str, receipt: ops.Receipt) -> ops.Receipt:
+        self._written[name] = max(receipt.position, self._written.get(name, 0))
+        return receipt
+
+    # -- searches
+
+    def _search(self, operation: ops.Ask) -> Answers:
+        started = self._env.elapsed_s()
+        name = operation.collection
+        question = self._settled(operation)
+        visits, found = self._fresh(question, partial(self._visited, name))
+        answers = Answers(of=found, position=visits.position, coverage=visits.coverage())
+        if operation.question.explain:
+            elapsed = self._env.elapsed_s() - started
+            answers.trace = lambda number=0: self._measured(name, question, number, found, elapsed)
+        else:
+            answers.trace = partial(self._plan, name, question)
+        return answers
+
+    def _settled(self, operation: ops.Ask | ops.ExplainPlan) -> Question:
+        name = operation.collection
+        spec = self._layout(name).spec
+        question = operation.question
+        if question.where is not None:
+            self._check_filter(name, question.where)
+        return settle(
+            question,
+            operation.like,
+            spec=spec,
+            limits=self._limits,
+            vector_of=partial(self._vector_of, name, spec, question.after),
+            encode=partial(self._encode, name, spec),
+            fields=lambda: self._fields.get(name, {}),
+        )
+
+    def _vector_of(self, name: str, spec: CollectionSpec, after: int, key: Key, using: str) -> NDArray[Any] | None:
+        asked = FetchKeys(collection=name, keys=[key], with_vectors=True, using=using, after=after)
+        answer = self._fresh(asked, self._get)
+        if not answer.keys or answer.vectors is None:
+            raise KeyError(key)
+        vector: NDArray[Any] = answer.vectors[0]
+        return vector if vector.any() or len(spec.vectors) == 1 else None
+
+    def _visited(self, name: str, question: Question, plan: int | None = None) -> tuple[Visits, list[Answer]]:
+        layout = self._layout(name)
+        while True:
+            visits = Visits(layout, partial(self._asker.of_nearest, name, layout, question.deadline_s), plan=plan)
+            found = visits.search(question)
+            if visits.moved <= visits.position or not visits.answered:
+                break  # else a point may have left one shard unseen and not come to the other yet
+            question = msgspec.structs.replace(question, after=visits.moved)
+        if not visits.answered:
+            if question.deadline_s is not None:
+                what = f"no node answered within {question.deadline_s * 1000:.1f} ms"
+                raise DeadlineExceeded(what, hint="allow more, or ask for less recall")
+            raise unreachable(f"none that lives holds a shard of {name!r} that is asked for")
+        if visits.epoch > layout.regions.epoch:
+            self._look(name)
+        return visits, found
+
+    def _plan(self, name: str, question: Question, number: int = 0) -> Plan:
+        """Ask again, for the plan of one query: most who search never look at it."""
+        one = msgspec.structs.replace(
+            question,
+            vectors=None if question.vectors is None else question.vectors[number : number + 1],
+            texts=question.texts[number : number + 1],
+        )
+        visits, _ = self._visited(name, one, 0)
+        return plan_of(visits.plans, self._layout(name), one, sorted(visits.missing - visits.answered))
+
+    def _measured(self, name: str, question: Question, number: int, found: list[Answer], elapsed_s: float) -> Plan:
+        exact = None
+        if question.mode == "vector":
+            _, exact = self._visited(name, msgspec.structs.replace(question, exact=True, recall=1.0))
+        return measured(self._plan(name, question, number), elapsed_s=elapsed_s, found=found, exact=exact)
+
+    def _explain(self, operation: ops.ExplainPlan) -> Plan:
+        question = msgspec.structs.replace(operation.question, explain=True)
+        plan: Plan = self._search(ops.Ask(collection=operation.collection, question=question, like=operation.like)).trace()
+        return plan
+
+    # -- reads of all nodes
+
+    def _get(self, operation: Any) -> Answer:
+        """Return points by id: the nodes are asked all at once, and two of them may have one."""
+        fields = {field: getattr(operation, field) for field in operation.__struct_fields__}
+        answers = [answer for _, answer in self._asker.at_once(FetchKeys(**fields))]
+        place = {key: (number, row) for number, answer in enumerate(answers) for row, key in enumerate(answer.keys)}
+        return picked(answers, [place[key] for key in dict.fromkeys(operation.keys) if key in place])
+
+    def _count(self, operation: ops.CountPoints) -> int:
+        if operation.where is not None:
+            self._layout(operation.collection)
+            self._check_filter(operation.collection, operation.where)
+        asked = CountShards(collection=operation.collection, shards=[], down=[], where=operation.where, after=operation.after)
+        return sum(found for _, found in self._asker.at_once(asked, self._layout(operation.collection)))
+
+    def _find(self, operation: FindKeys) -> list[Key]:
+        return [key for _, keys in self._asker.at_once(operation, self._layout(operation.collection)) for key in keys]
+
+    def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
+        name = operation.collection
+        if operation.where is not None:
+            self._layout(name)
+            self._check_filter(name, operation.where)
+        fields = {field: getattr(operation, field) for field in operation.__struct_fields__}
+        told: dict[str, dict[str, Any]] = {}
+        scrolls = self._asker.at_once(ScrollShards(shards=[], down=[], **fields), self._layout(name), told)
+        position = min(one["position"] for one in told.values())
+        return ops.Scroll(answers=self._pages(scrolls), total=sum(one["total"] for one in told.values()), position=position)
+
+    def _pages(self, scrolls: Sequence[tuple[str, str]]) -> Iterator[Answer]:
+        for node, scroll in scrolls:
+            while (page := self._asker.one(NextPage(scroll=scroll), [node])) is not None:
+                yield page
 
     # -- reading what was written before
 
-    def _read(self, operation: Any, **beside: Any) -> Any:
+    def _fresh(self, operation: Any, ask: Callable[[Any], Reply]) -> Reply:
         """Ask for nothing older than what was written through here."""
-        after = self._written.get(operation.collection, 0)
-        asked = operation.question.after if hasattr(operation, "question") else operation.after
-        if after <= asked:
-            return self._ask(operation, **beside)
+        name = operation.collection if hasattr(operation, "collection") else ask.args[0]  # type: ignore[attr-defined]
+        after = self._written.get(name, 0)
+        if after <= operation.after:
+            return ask(operation)
         try:
-            return self._ask(_after(operation, after), **beside)
+            return ask(msgspec.structs.replace(operation, after=after))
         except DeadlineExceeded:
-            self._written.pop(operation.collection, None)  # somebody dropped the collection, and made it anew
-            return self._ask(operation, **beside)
-
-    def _plan(self, operation: ops.Ask, number: int = 0) -> Plan | None:
-        """Ask again, for the plan of one query: most who search never look at it."""
-        answers: Answers = self._read(operation, plan=number)
-        plan: Plan | None = answers.trace()
-        return plan
-
-    def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
-        after = max(operation.after, self._written.get(operation.collection, 0))
-        operation = msgspec.structs.replace(operation, after=after)
-        node, raw = self._exchange(operation, {})
-        head = unpack_reply(raw, operation)
-        return ops.Scroll(answers=self._pages(operation, node, head["scroll"]), total=head["total"], position=head["position"])
-
-    def _pages(self, operation: ops.ScrollPoints, node: str, scroll: str) -> Iterator[Answer]:
-        while True:
-            _, raw = self._exchange(operation, {"page": scroll}, nodes=[node])
-            page = unpack_reply(raw, operation)
-            if page is None:
-                return
-            yield answer_from(page)
-
-    # -- asking
-
-    def _ask(self, operation: ops.Operation, **beside: Any) -> Any:
-        return unpack_reply(self._exchange(operation, beside)[1], operation)
-
-    def _ask_each(self, operation: ops.Operation, *, timeout_s: float | None = REPLY_S) -> dict[str, Any]:
-        """Return the reply of each node that lives and answers. Raises NodesUnreachable when none does."""
-        replies = {}
-        for node in self._nodes.alive():
-            with suppress(NodesUnreachable):
-                replies[node] = unpack_reply(self._exchange(operation, {}, nodes=[node], timeout_s=timeout_s)[1], operation)
-        if not replies:
-            raise self._unreachable("all are silent")
-        return replies
-
-    def _exchange(
-        self, operation: ops.Operation, beside: dict[str, Any], *, nodes: list[str] | None = None, timeout_s: float | None = REPLY_S
-    ) -> tuple[str, bytes]:
-        """Return which node answered, and what. Raises NodesUnreachable."""
-        raw = pack_operation(operation, **beside)
-        hedge_s = HEDGE_WRITE_S if isinstance(operation, AT_WRITER) else HEDGE_READ_S
-        until = self._env.elapsed_s() + self._timeout_s
-        while True:
-            asked = nodes or self._order(operation)[:ASKED_MAX]
-            try:
-                subject, reply = self._bus.ask([node_subject(node) for node in asked], raw, hedge_s=hedge_s, timeout_s=timeout_s)
-                return subject.removeprefix(node_subject("")), reply
-            except Silence as silence:
-                if not silence.nobody or nodes or self._env.elapsed_s() > until:
-                    raise self._unreachable(silence.reason) from None
-                for node in asked:
-                    self._nodes.bury(node)
-                self._nodes.wait(until - self._env.elapsed_s())
-
-    def _order(self, operation: ops.Operation) -> list[str]:
-        """Return the nodes in the order in which they should be asked: for writes always the same one first."""
-        alive = self._nodes.alive()
-        if not isinstance(operation, AT_WRITER):
-            random.shuffle(alive)
-            return alive
-        name = operation.name if isinstance(operation, ops.OpenCollection | ops.DropCollection) else operation.collection
-        return sorted(alive, key=lambda node: xxhash.xxh3_64_intdigest(f"{name}/{node}".encode()))
-
-    def _unreachable(self, reason: str) -> NodesUnreachable:
-        return NodesUnreachable(f"no node of the cluster answers: {reason}", hint="are nodes running? `paradox status` tells")
-
-
-def _after(operation: Any, after: int) -> Any:
-    if hasattr(operation, "question"):
-        return msgspec.structs.replace(operation, question=msgspec.structs.replace(operation.question, after=after))
-    return msgspec.structs.replace(operation, after=after)
+            if operation.__class__ is Question and operation.deadline_s is not None:
+                raise
+            self._forget(name)  # somebody dropped the collection, and made it anew
+            return ask(operation)

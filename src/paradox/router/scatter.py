@@ -29,13 +29,15 @@ from paradox.router.gather import Ranking, answers_of, is_starved, merge
 from paradox.router.patience import DEFAULT, choose_patience
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
-from paradox.shard.engine import Held, ShardEngine, take
+from paradox.shard.engine import Held, ShardEngine, holders_at, take
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, is_filtered, matching
 from paradox.space.regions import assign, centres, rank
 
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
+LOOK_ROWS = 8_192
+"""Looked at together for whether they are in their places."""
 NO_HASHES = np.empty(0, dtype=np.uint64)
 """Growing segments find keys without hashes."""
 FIELDS_REMEMBERED_MAX = 10_000
@@ -49,7 +51,8 @@ class Scatter:
     def __init__(
         self, spec: CollectionSpec, regions: RegionMap, kernels: Kernels, costs: Costs, *, held: Collection[int] | None = None
     ) -> None:
-        """held: the shards whose points are kept here; None = all."""
+        """held: the shards whose points are kept here, where other engines may keep the others; None = there is no other."""
+        self.alone = held is None
         self.held = frozenset(range(spec.shards) if held is None else held)
         self.spec = spec
         self.regions = regions
@@ -58,6 +61,7 @@ class Scatter:
         self.applied = 0
         self.remembered: dict[str, frozenset[str]] = {}
         self.lost: dict[str, tuple[int, int]] = {}  # what is damaged and set aside: shard and rows
+        self.moved = 0  # where the log last moved points from shard to shard
         self.moves = 0  # raised when points stand in their new places, before they leave the old ones
         self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
@@ -66,16 +70,20 @@ class Scatter:
 
     def assign_regions(self, points: Points, regions: RegionMap | None = None) -> NDArray[np.int32]:
         """Return (n, copies) regions of the map, or of another map, that hold each point, nearest first."""
+        return self._regions_of(points.vectors[self.spec.main], regions)
+
+    def _regions_of(self, vectors: NDArray[Any], regions: RegionMap | None = None) -> NDArray[np.int32]:
         if self._main.metric == "hamming":
-            return np.zeros((len(points), self.spec.copies), dtype=np.int32)
-        return assign(points.vectors[self.spec.main], regions or self.regions, metric=self._main.metric, copies=self.spec.copies)
+            return np.array([[0] + [-1] * (self.spec.copies - 1)] * len(vectors), dtype=np.int32)
+        return assign(vectors, regions or self.regions, metric=self._main.metric, copies=self.spec.copies)
 
     def apply(self, position: int, entry: Entry) -> None:
         """Apply the log entry at `position`, the next one."""
         ensure(Invariant.LOG_ORDER, position == self.applied + 1, f"entry {position} after {self.applied}")
         match entry:
-            case Write(points=points, regions=regions):
+            case Write(points=points, regions=regions, moved=moved):
                 self._write(points, regions, position)
+                self.moved = position if moved else self.moved
             case Patch(keys=keys, payloads=payloads, stamp=stamp):
                 hashes, changes = hash_keys(keys), dict(zip(keys, payloads, strict=True))
                 for shard in self.shards:
@@ -114,7 +122,7 @@ class Scatter:
     def _change_map(self, new: RegionMap, position: int) -> None:
         """Take a new map. Points whose shards change are written anew where they belong now."""
         before, self.regions = self.regions, new
-        if len(self.shards) == 1 or len(self.held) < len(self.shards):  # then they travel in the log, see `misplaced`
+        if len(self.shards) == 1 or not self.alone:  # else they travel in the log, see `misplaced`
             return
         owned = [
             (Held(segment, np.flatnonzero(segment.alive() & segment.owned())), shard.number)
@@ -132,6 +140,22 @@ class Scatter:
             self._spread(moved, regions[moving])
             self.moves += 1
             self._kill(victims, position)
+
+    def misplaced(self, limit: int) -> tuple[Points, NDArray[np.int32]] | None:
+        """Return up to `limit` points that this engine answers for and whose places are others now, of one origin, and their regions."""
+        for shard in self.shards:
+            for segment in shard.segments:
+                live = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
+                for start in range(0, len(live), LOOK_ROWS):
+                    rows = live[start : start + LOOK_ROWS]
+                    vectors = segment.vectors[self.spec.main].matrix()[rows]
+                    regions = self._regions_of(vectors)
+                    elsewhere = (holders_of(regions, self.regions) != holders_at(segment, rows, self.spec, shard.number)).any(axis=1)
+                    if elsewhere.any():
+                        found = np.flatnonzero(elsewhere)[:limit]
+                        points, _ = take(Held(segment, rows[found]), self.spec, shard.number)[0]
+                        return points, self.assign_regions(points)
+        return None
 
     # -- reads
 
@@ -175,6 +199,30 @@ class Scatter:
             Answers(of=[answer], position=joint.position, coverage=joint.coverage, trace=partial(joint.trace, number))
             for number, answer in enumerate(joint.of)
         ]
+
+    def search_shard(self, question: Question, number: int, known: Sequence[TextStatistics] = ()) -> tuple[list[Answer], list[Visit]]:
+        """Answer from one shard alone, by vector or, with `known` of all shards, by text."""
+        if question.mode == "text":
+            visits, ranking = self._by_text(question, [self.shards[number]], known)
+            return self._answers(ranking, [visit.segment for visit in visits], question, None), visits
+        metric = self.spec.vectors[question.using].metric
+        assert question.vectors is not None, "checked at admission"
+        results = self.shards[number].search(unit(question.vectors, metric), question, self.costs)
+        visits, found = [visit for _, visit in results], [part for part, _ in results]
+        segments, ranking = [visit.segment for visit in visits], self._merged(found, question, k=question.k)
+        answers = self._answers(ranking, segments, question, metric)
+        if found and is_starved(answers, ranking, k=question.k):
+            answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
+        return answers, visits
+
+    def word_statistics(self, texts: Sequence[str], shards: Collection[int]) -> list[TextStatistics]:
+        """Return how common the words of each text are in these shards."""
+        indexes = [index for number in shards for segment in self.shards[number].segments if (index := segment.text()) is not None]
+        return [TextStatistics.together([index.statistics(text) for index in indexes]) for text in texts]
+
+    def trace(self, question: Question, visits: Sequence[Visit]) -> Trace:
+        """Return what is told of visits."""
+        return Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=1.0)
 
     def _search(self, question: Question) -> Answers:
         position = self.applied
@@ -277,14 +325,15 @@ class Scatter:
         order = dict.fromkeys(regions.shard_of[nearest].tolist())
         return [*order, *(number for number in range(len(self.shards)) if number not in order)]
 
-    def _by_text(self, question: Question) -> tuple[list[Visit], Ranking]:
+    def _by_text(
+        self, question: Question, shards: Sequence[ShardEngine] = (), known: Sequence[TextStatistics] = ()
+    ) -> tuple[list[Visit], Ranking]:
         visits, scores, rows = [], [], []
         depth = max(TEXT_DEPTH_MIN, TEXT_DEPTH * question.k)
-        held = [
-            (shard.number, segment, index) for shard in self.shards for segment in shard.segments if (index := segment.text()) is not None
-        ]
+        shards = shards or self.shards
+        held = [(shard.number, segment, index) for shard in shards for segment in shard.segments if (index := segment.text()) is not None]
         # a word's weight is how rare it is everywhere, not in one segment
-        known = [TextStatistics.together([index.statistics(text) for _, _, index in held]) for text in question.texts]
+        known = known or self.word_statistics(question.texts, [shard.number for shard in shards])
         for shard, segment, index in held:
             if not segment.rows:
                 continue

@@ -8,11 +8,11 @@ from typing import Any
 
 def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return how a cluster is, from what each node that answered said of itself: as for a folder, with `nodes` beside."""
-    some = next(iter(told.values()))
     known: list[str] = sorted({name for one in told.values() for name in one.get("nodes", ())} | set(told))
     silent = [name for name in known if name not in told]
     ill = {name: one["sentence"] for name, one in told.items() if not one["healthy"]}
-    points, collections = some["points"], some["collections"]
+    collections = _collections(told)
+    points = sum(one["points"] for one in collections)
     sentence = f"healthy: {_many(points, 'point')} in {_many(len(collections), 'collection')} on {_many(len(told), 'node')}"
     if silent:
         sentence = f"working on {len(told)} of {len(known)} nodes: {' and '.join(silent)} {'do' if len(silent) > 1 else 'does'} not answer"
@@ -33,6 +33,43 @@ def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "working": ", ".join(f"{name}: {one['working']}" for name, one in told.items() if one["working"]),
         "settled": all(one["settled"] for one in told.values()),
         "events": sorted((event for one in told.values() for event in one["events"]), key=str),
+    }
+
+
+def _collections(told: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the collections, each with the points of all nodes and the position that all of them have reached."""
+    names = sorted({one["name"] for node in told.values() for one in node["collections"]})
+    joined = []
+    for name in names:
+        parts = [one for node in told.values() for one in node["collections"] if one["name"] == name]
+        joined.append(
+            {
+                "name": name,
+                "points": sum(part["points"] for part in parts),
+                "position": min(part["position"] for part in parts),
+                "waiting_to_be_sealed": sum(part["waiting_to_be_sealed"] for part in parts),
+            }
+        )
+    return joined
+
+
+def collection(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what a collection is and how it stands, from what each node that answered said of its part."""
+    parts = list(told.values())
+    shards = [shard | {"node": name} for name, part in sorted(told.items()) for shard in part["shards"] if shard["held"]]
+    return {
+        "name": parts[0]["name"],
+        "spec": parts[0]["spec"],
+        "points": sum(part["points"] for part in parts),
+        "position": min(part["position"] for part in parts),
+        "map_epoch": max(part["map_epoch"] for part in parts),
+        "regions": max(part["regions"] for part in parts),
+        "shards": sorted(shards, key=lambda shard: int(shard["name"][1:])),
+        "segments": sum(part["segments"] for part in parts),
+        "bytes": max(part["bytes"] for part in parts),
+        "log": parts[0]["log"],
+        "fields": {field: kinds for part in parts for field, kinds in sorted(part["fields"].items())},
+        "quarantined": {f"{name}/{file}": reason for name, part in told.items() for file, reason in part["quarantined"].items()},
     }
 
 

@@ -43,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. lost: the shard each
     belonged to, and how many live rows it had. fields: the payload fields that points ever had, and the kinds of their values, also where
-    the points are gone.
+    the points are gone. shards: those it is a snapshot of; None = all there are.
     """
 
     version: int = VERSION
@@ -56,6 +56,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     map: dict[str, Any]
     routing: tuple[Routing, ...] = ()
     fields: dict[str, tuple[str, ...]] = {}
+    shards: tuple[int, ...] | None = None
+
+    def covers(self, shard: int) -> bool:
+        """Tell whether it is a snapshot of this shard."""
+        return self.shards is None or shard in self.shards
 
 
 def map_to_plain(regions: RegionMap) -> dict[str, Any]:
@@ -68,6 +73,7 @@ def map_to_plain(regions: RegionMap) -> dict[str, Any]:
         "names": regions.names.astype("<i8").tobytes(),
         "centroids": regions.centroids.tobytes(),
         "shard_of": regions.shard_of.astype("<i4").tobytes(),
+        "domain_of": None if regions.domain_of is None else regions.domain_of.astype("<i4").tobytes(),
     }
 
 
@@ -80,6 +86,7 @@ def map_from_plain(plain: dict[str, Any]) -> RegionMap:
         shard_of=np.frombuffer(plain["shard_of"], dtype="<i4"),
         scale=plain["scale"],
         next_name=plain["next_name"],
+        domain_of=np.frombuffer(domains, dtype="<i4") if (domains := plain.get("domain_of")) is not None else None,
     )
 
 

@@ -39,6 +39,27 @@ def single_region(dimensions: int) -> RegionMap:
     )
 
 
+def blank_regions(dimensions: int, shards: int) -> RegionMap:
+    """Return the map a collection of many machines begins with: a region on each shard, none of which is anywhere.
+
+    All points are nearest to the first, and have their copies on the next ones, so that there are copies before there is anything to
+    place points by.
+    """
+    return RegionMap(
+        epoch=0,
+        names=np.arange(shards, dtype=np.int64),
+        centroids=np.zeros((shards, dimensions), dtype=np.int8),
+        shard_of=np.arange(shards, dtype=np.int32),
+        scale=1.0,
+        next_name=shards,
+    )
+
+
+def is_blank(regions: RegionMap) -> bool:
+    """Tell whether regions are nowhere yet."""
+    return not regions.centroids.any()
+
+
 def directions(vectors: Matrix) -> Matrix:
     """Return (n, d) integers as float32, each row scaled so that its largest component is `levels(d)`: lengths do not count."""
     largest = np.maximum(vectors.max(axis=1, keepdims=True), -vectors.min(axis=1, keepdims=True))
@@ -52,7 +73,8 @@ def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int =
     """Return (n, copies) rows of `regions` that hold each of (n, d) `vectors`, nearest first; -1 where no further region exists.
 
     The second and third are complementary (SOAR spilling, Sun et al., arXiv 2404.00774): near, and in error where the first is not.
-    Where shards matter (more than one in the map) every copy is on another shard. Cost: n · r · d multiply-adds.
+    Where shards matter (more than one in the map) every copy is on another shard, and in another domain
+    of failure. Cost: n · r · d multiply-adds.
     """
     rows = len(vectors)
     lists = np.full((rows, copies), -1, dtype=np.int32)
@@ -89,6 +111,8 @@ def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells
     squares = np.einsum("rd,rd->r", centroids, centroids)
     lengths = np.sqrt(np.maximum(squares, 1)) if metric != "euclidean" else np.ones(len(centroids), dtype=np.float32)
     shard = regions.shard_of if regions.shard_of.max() > 0 else None
+    if shard is not None and regions.domain_of is not None:
+        shard = regions.domain_of[shard]
     if not complementary:
         return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
     between = products(centroids, centroids) / lengths / lengths[:, None]

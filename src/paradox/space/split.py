@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from paradox.model.points import Matrix
 from paradox.model.schema import Limits, Metric
 from paradox.model.topology import RegionMap
 from paradox.space.products import products
-from paradox.space.regions import assign, levels
+from paradox.space.regions import assign, is_blank, levels
 
 ROUNDS = 6
 SAMPLE_PER_CHILD = 256
@@ -51,18 +53,30 @@ def cluster(sample: Matrix, clusters: int, *, metric: Metric, seed: int) -> Matr
 
 
 def evolve(
-    old: RegionMap, sample: Matrix, weights: NDArray[np.float64], *, limits: Limits, shards: int, metric: Metric
+    old: RegionMap,
+    sample: Matrix,
+    weights: NDArray[np.float64],
+    *,
+    limits: Limits,
+    shards: int,
+    metric: Metric,
+    held: Collection[int] | None = None,
 ) -> RegionMap | None:
     """Return the map that fits the density of points now, or None when `old` does.
 
     sample: (n, d) points, each standing for `weights[i]` points. Regions above `region_points_max` are split, regions below
-    `region_points_min` are given up to their neighbours. Cost: n · r · d, and k-means over the crowded regions' part of the sample.
+    `region_points_min` are given up to their neighbours. held: the shards that the sample is of, whose regions may change; None = all.
+    Cost: n · r · d, and k-means over the crowded regions' part of the sample.
     """
+    blank = is_blank(old)
+    if blank:
+        old = msgspec.structs.replace(old, names=old.names[:1], centroids=old.centroids[:1], shard_of=old.shard_of[:1])
     home = assign(sample, old, metric=metric)[:, 0]
     counts = np.bincount(home, weights=weights, minlength=len(old))
-    crowded = np.flatnonzero(counts > limits.region_points_max)
+    known = np.ones(len(old), dtype=np.bool_) if held is None else np.isin(old.shard_of, list(held))
+    crowded = np.flatnonzero(known & (counts > limits.region_points_max))
     few = min(limits.region_points_min, limits.region_points_max // 4)  # well apart, or regions would come and go
-    sparse = np.flatnonzero(counts < few) if len(old) > 1 else np.empty(0, dtype=np.int64)
+    sparse = np.flatnonzero(known & (counts < few)) if len(old) > 1 else np.empty(0, dtype=np.int64)
     if len(sparse) == len(old):
         sparse = sparse[sparse != counts.argmax()]
     if not len(crowded) and not len(sparse):
@@ -74,7 +88,7 @@ def evolve(
         mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
         children.append(cluster(mine, wanted, metric=metric, seed=int(old.names[parent])))
     new = _replaced(old, crowded, sparse, children)
-    if shards > 1 and len(old) == 1:  # the first real map: every region may go anywhere
+    if shards > 1 and blank:  # the first real map: every region may go anywhere
         load = np.bincount(assign(sample, new, metric=metric)[:, 0], weights=weights, minlength=len(new))
         new = msgspec.structs.replace(new, shard_of=place(new.centroids.astype(np.float32), load.astype(np.float64), shards, metric=metric))
     return new
@@ -98,6 +112,7 @@ def _replaced(old: RegionMap, crowded: NDArray[np.int64], sparse: NDArray[np.int
         shard_of=np.concatenate((old.shard_of[keep], inherited)).astype(np.int32),
         scale=scale,
         next_name=old.next_name + len(born),
+        domain_of=old.domain_of,
     )
 
 

@@ -46,8 +46,14 @@ _decode_head = msgspec.msgpack.Decoder(Head).decode
 def encode(entry: Entry) -> Body:
     """Return an entry's bytes in pieces."""
     match entry:
-        case Write(points=points, regions=regions, epoch=epoch):
-            facts = {"epoch": epoch, "keys": points.keys, "modality": _runs(points.modality), "origin": points.origin}
+        case Write(points=points, regions=regions, epoch=epoch, moved=moved):
+            facts = {
+                "epoch": epoch,
+                **({"moved": True} if moved else {}),
+                "keys": points.keys,
+                "modality": _runs(points.modality),
+                "origin": points.origin,
+            }
             columns: dict[str, NDArray[Any]] = {
                 "regions": regions,
                 "at_us": points.at_us,
@@ -73,7 +79,8 @@ def map_facts(regions: RegionMap) -> dict[str, Any]:
 
 def map_columns(regions: RegionMap) -> dict[str, NDArray[Any]]:
     """Return the arrays of a map."""
-    return {"names": regions.names, "centroids": regions.centroids, "shard_of": regions.shard_of}
+    columns: dict[str, NDArray[Any]] = {"names": regions.names, "centroids": regions.centroids, "shard_of": regions.shard_of}
+    return columns if regions.domain_of is None else columns | {"domain_of": regions.domain_of}
 
 
 def map_from(facts: dict[str, Any], columns: dict[str, NDArray[Any]]) -> RegionMap:
@@ -85,6 +92,7 @@ def map_from(facts: dict[str, Any], columns: dict[str, NDArray[Any]]) -> RegionM
         names=np.array(columns["names"]),
         centroids=np.array(columns["centroids"]),
         shard_of=np.array(columns["shard_of"]),
+        domain_of=np.array(columns["domain_of"]) if "domain_of" in columns else None,
     )
 
 
@@ -152,7 +160,7 @@ def _entry(head: Head, columns: dict[str, NDArray[Any]]) -> Entry:
                 origin=facts["origin"],
                 present=_named(columns, "present."),
             )
-            return Write(points=points, regions=columns["regions"], epoch=facts["epoch"])
+            return Write(points=points, regions=columns["regions"], epoch=facts["epoch"], moved=facts.get("moved", False))
         case "patch":
             return Patch(keys=facts["keys"], payloads=facts["payloads"], stamp=facts["stamp"])
         case "remove":

@@ -156,6 +156,21 @@ class NatsBus:
             for task in asking:
                 task.cancel()
 
+    def ask_all(self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None) -> list[bytes | Silence]:
+        """Ask many subjects side by side, and return what each answered, or why it did not."""
+        return self._run(self._ask_all(questions, timeout_s))
+
+    async def _ask_all(self, questions: Sequence[tuple[str, bytes]], timeout_s: float | None) -> list[bytes | Silence]:
+        until = None if timeout_s is None else self._loop.time() + timeout_s
+
+        async def one(subject: str, body: bytes) -> bytes | Silence:
+            try:
+                return await self._ask(subject, body, until)
+            except Silence as silence:
+                return silence
+
+        return await asyncio.gather(*(one(subject, body) for subject, body in questions))
+
     async def _ask(self, subject: str, body: bytes, until: float | None) -> bytes:
         async with _Call(self) as call:
             await self._send(subject, body, call.address, call.address)

@@ -16,41 +16,118 @@ from paradox.errors import FeatureMissing, InternalError, ParadoxError, error_of
 from paradox.model import operations as ops
 from paradox.model.filters import Filter
 from paradox.model.points import Key, id_of
-from paradox.model.queries import Answer, Answers, Coverage, Plan, Question
+from paradox.model.queries import Answer, Question
 from paradox.wire.pack import pack, unpack
 
 
-class CopySnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """From node to node: what is there to copy? Reply: dict of the fields of node.copying.Snapshot, or None."""
+class LookAt(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: what is this collection, as you see it? Reply: dict of the fields of router.layout.Layout."""
 
     collection: str
 
 
-class CopyPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """From node to node: a piece of a segment's file. Reply: bytes, empty at the end; None when the file is gone."""
+class AskShards(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: search these shards, each alone. words: how common the words of each text are everywhere, for text mode.
+
+    Reply: {"shards": {number: [Answer a query]}, "position", "moved", "epoch", "lost": {name: (shard, rows)}, "plan": of query `plan`}.
+    position: up to which the node has applied the log; moved: where that moved points from shard to shard last.
+    """
 
     collection: str
-    file: str
-    offset: int
+    question: Question
+    shards: list[int]
+    words: list[Any] = []
+    plan: int | None = None
 
 
-Asked: TypeAlias = ops.Operation | CopySnapshot | CopyPiece
+class CountWords(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: how common are the words of each text in these shards? Reply: [[rows, [[field, word, count]]]]."""
+
+    collection: str
+    texts: list[str]
+    shards: list[int]
+
+
+class FetchKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: points by id, as far as they are there. Reply: {"found": Answer, "position", "moved"}."""
+
+    collection: str
+    keys: list[Key]
+    with_vectors: bool = False
+    using: str = ""
+    after: int = 0
+
+
+class CountShards(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: for how many points do these shards answer, while `down` ones do not?
+
+    Reply: {"found": int, "position", "moved"}.
+    """
+
+    collection: str
+    shards: list[int]
+    down: list[int]
+    where: Filter | None = None
+    after: int = 0
+
+
+class FindKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The same, for their ids. Reply: {"found": list of keys, "position", "moved"}."""
+
+    collection: str
+    shards: list[int]
+    down: list[int]
+    where: Filter | None = None
+    after: int = 0
+
+
+class ScrollShards(msgspec.Struct, frozen=True, kw_only=True):
+    """The same, page by page. Reply: {"found": name of the scroll, "total", "position", "moved"}."""
+
+    collection: str
+    shards: list[int]
+    down: list[int]
+    where: Filter | None = None
+    batch: int = 1000
+    with_vectors: bool = False
+    using: str = ""
+    after: int = 0
+
+
+class NextPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The next page of a scroll. Reply: Answer; None after the last."""
+
+    scroll: str
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: log this change of points that were found to be there. payloads: fields to set; None = delete.
+
+    Reply: the position.
+    """
+
+    collection: str
+    keys: list[Key]
+    payloads: list[bytes] | None = None
+
+
+Asked: TypeAlias = ops.Operation | LookAt | AskShards | CountWords | FetchKeys | CountShards | FindKeys | ScrollShards | NextPage | Write
 KINDS: Mapping[str, Any] = MappingProxyType({kind.__name__: kind for kind in get_args(Asked)})
 
 
-def pack_operation(operation: Asked, **beside: Any) -> bytes:
-    """Return an operation as bytes. beside: plain values that go with it."""
+def pack_operation(operation: Asked) -> bytes:
+    """Return an operation as bytes. Raises FeatureMissing for an encoder that cannot travel."""
     if isinstance(operation, ops.OpenCollection):
         encoder = operation.wanted.get("encoder")
         if callable(encoder) or hasattr(encoder, "fingerprint"):
             raise FeatureMissing(
                 "an encoder that is an object or a function cannot be used by a cluster", hint="name one, encoder='text', or send vectors"
             )
-    return pack({"verb": type(operation).__name__, "fields": operation, **beside}, "msgpack")
+    return pack({"verb": type(operation).__name__, "fields": operation}, "msgpack")
 
 
-def unpack_operation(raw: bytes) -> tuple[Asked, dict[str, Any]]:
-    """Return the operation of `pack_operation`'s bytes, and what went with it. Raises RequestUnreadable, InternalError."""
+def unpack_operation(raw: bytes) -> Asked:
+    """Return the operation of `pack_operation`'s bytes. Raises RequestUnreadable, InternalError."""
     told: dict[str, Any] = unpack(raw, "msgpack", dict)
     kind, fields = KINDS.get(told.pop("verb", "")), told.pop("fields", None)
     if kind is None or not isinstance(fields, dict):
@@ -59,7 +136,8 @@ def unpack_operation(raw: bytes) -> tuple[Asked, dict[str, Any]]:
         fields["question"] = _question(fields["question"])
     if fields.get("where") is not None:
         fields["where"] = msgspec.convert(fields["where"], Filter)
-    return kind(**fields), told
+    operation: Asked = kind(**fields)
+    return operation
 
 
 def _question(fields: dict[str, Any]) -> Question:
@@ -71,11 +149,9 @@ def _question(fields: dict[str, Any]) -> Question:
     return Question(**fields)
 
 
-def pack_reply(reply: Any, *, plan: Plan | None = None) -> bytes:
-    """Return a reply as bytes. plan: what an Answers' trace made."""
-    if isinstance(reply, Answers):
-        reply = {"of": reply.of, "position": reply.position, "coverage": reply.coverage, "plan": plan}
-    elif isinstance(reply, ops.Receipt):
+def pack_reply(reply: Any) -> bytes:
+    """Return a reply as bytes."""
+    if isinstance(reply, ops.Receipt):
         reply = {"ids": list(reply.ids), "position": reply.position}
     return pack({"reply": reply}, "msgpack")
 
@@ -92,28 +168,16 @@ def unpack_reply(raw: bytes, operation: Asked) -> Any:
         raise error_of(told["code"], told["message"], hint=told["hint"])
     reply = told["reply"]
     match operation:
-        case ops.Ask():
-            return _answers(reply)
-        case ops.GetPoints():
-            return answer_from(reply)
+        case FetchKeys():
+            return reply | {"found": answer_from(reply["found"])}
+        case NextPage():
+            return None if reply is None else answer_from(reply)
         case ops.AddPoints() | ops.UpdatePoints() | ops.DeletePoints():
             return ops.Receipt(ids=[_id(one) for one in reply["ids"]], position=reply["position"])
         case ops.OpenCollection():
             return msgspec.convert(reply, ops.CollectionView)
-        case ops.ExplainPlan():
-            return msgspec.convert(reply, Plan)
         case _:
             return reply
-
-
-def _answers(reply: dict[str, Any]) -> Answers:
-    plan = None if reply["plan"] is None else msgspec.convert(reply["plan"], Plan)
-    return Answers(
-        of=[answer_from(answer) for answer in reply["of"]],
-        position=reply["position"],
-        coverage=msgspec.convert(reply["coverage"], Coverage),
-        trace=lambda number=0: plan,
-    )
 
 
 def answer_from(fields: dict[str, Any]) -> Answer:

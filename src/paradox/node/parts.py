@@ -1,0 +1,138 @@
+"""What a node does for a router: parts of operations, over the shards that it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from paradox.errors import NodesUnreachable
+from paradox.model.filters import Filter
+from paradox.model.operations import GetPoints
+from paradox.model.points import Mask
+from paradox.model.queries import Answer, Question
+from paradox.node.held import HeldCollection
+from paradox.node.reads import get, pages, prepare
+from paradox.ports.text import TextStatistics
+from paradox.shard.build import Segment
+from paradox.shard.engine import holders_at
+from paradox.shard.manifest import map_to_plain
+from paradox.shard.search import matching
+from paradox.wire.operations import AskShards, CountShards, CountWords, FetchKeys, FindKeys, ScrollShards, Write
+
+if TYPE_CHECKING:
+    from paradox.node.database import OpenedCollection
+
+
+def look(opened: OpenedCollection) -> dict[str, Any]:
+    """Return what a router needs to know of a collection."""
+    held = opened.held
+    return {
+        "id": str(opened.mark),
+        "spec": msgspec.to_builtins(held.spec),
+        "map": map_to_plain(held.engine.regions),
+        "routing": held.engine.routing,
+        "fields": {field: sorted(kinds) for field, kinds in held.engine.fields().items()},
+        "position": held.engine.applied,
+    }
+
+
+def ask_shards(held: HeldCollection, asked: AskShards) -> dict[str, Any]:
+    """Search shards, each alone. Raises NodesUnreachable for one that is not held here (any more)."""
+    prepare(held, asked.question.after)
+    engine = held.engine
+    _refuse_others(held, asked.shards)
+    position = engine.applied
+    known = [TextStatistics(rows, {(field, word): count for field, word, count in counts}) for rows, counts in asked.words]
+    answers, visits = {}, []
+    for shard in asked.shards:
+        answers[shard], visited = engine.search_shard(asked.question, shard, known)
+        visits += visited
+    return {
+        "shards": answers,
+        "position": position,
+        "moved": engine.moved,
+        "epoch": engine.regions.epoch,
+        "lost": {name: lost for name, lost in engine.lost.items() if lost[0] in asked.shards},
+        "rows": held.engine.count() if engine.lost else 0,
+        "plan": None if asked.plan is None else engine.trace(asked.question, visits).plan(asked.plan),
+    }
+
+
+def _refuse_others(held: HeldCollection, shards: Iterable[int]) -> None:
+    if not held.engine.held.issuperset(shards):
+        raise NodesUnreachable("a shard is not on this node any more", hint="ask the node that has it now")
+
+
+def count_words(held: HeldCollection, asked: CountWords) -> list[Any]:
+    """Return how common the words of each text are in shards."""
+    _refuse_others(held, asked.shards)
+    found = held.engine.word_statistics(asked.texts, asked.shards)
+    return [[one.rows, [[field, word, count] for (field, word), count in one.counts.items()]] for one in found]
+
+
+def fetch_keys(opened: OpenedCollection, asked: FetchKeys) -> dict[str, Any]:
+    """Return points by id."""
+    fields = {field: getattr(asked, field) for field in asked.__struct_fields__}
+    position = opened.held.engine.applied
+    return {"found": get(opened, GetPoints(**fields)), "position": max(position, asked.after), "moved": opened.held.engine.moved}
+
+
+def count_shards(held: HeldCollection, asked: CountShards) -> dict[str, Any]:
+    """Return for how many points shards answer."""
+    views, place = _views(held, asked)
+    return {"found": sum(int(np.count_nonzero(mask)) for _, mask in views)} | place
+
+
+def find_keys(held: HeldCollection, asked: FindKeys) -> dict[str, Any]:
+    """Return the ids of the points for which shards answer."""
+    views, place = _views(held, asked)
+    return {"found": [key for segment, mask in views for key in segment.keys_at(np.flatnonzero(mask))]} | place
+
+
+def scroll_shards(held: HeldCollection, asked: ScrollShards) -> tuple[Iterator[Answer], dict[str, Any]]:
+    """Return pages of the points for which shards answer, and what is told of them."""
+    views, place = _views(held, asked)
+    chosen = [(segment, np.flatnonzero(mask)) for segment, mask in views]
+    using = (asked.using or held.spec.main) if asked.with_vectors else None
+    return pages(chosen, asked.batch, using), {"total": sum(len(rows) for _, rows in chosen)} | place
+
+
+def _views(held: HeldCollection, asked: CountShards | FindKeys | ScrollShards) -> tuple[list[tuple[Segment, Mask]], dict[str, Any]]:
+    """Return, of each segment, the live rows that its shard answers for while others are down, and that match; and of which position."""
+    prepare(held, asked.after)
+    _refuse_others(held, asked.shards)
+    down = np.array(asked.down, dtype=np.int16)
+    with held.committer.turn:
+        place = {"position": held.engine.applied, "moved": held.engine.moved}
+        taken = [(segment, live) for number in asked.shards for segment, live in _answering(held, number, down)]
+    return [(segment, _matching(segment, live, asked.where)) for segment, live in taken], place
+
+
+def _answering(held: HeldCollection, number: int, down: Any) -> Iterator[tuple[Segment, Mask]]:
+    """Yield the rows of a shard that it answers for: the first of a point's shards that is not down does."""
+    for segment in held.engine.shards[number].segments:
+        if not segment.rows:
+            continue
+        live = segment.alive().copy()
+        if not len(down):
+            yield segment, live & segment.owned()[: len(live)]
+            continue
+        holders = holders_at(segment, np.arange(len(live)), held.spec, number)
+        up = (holders >= 0) & ~np.isin(holders, down)
+        first = np.where(up.any(axis=1), holders[np.arange(len(live)), up.argmax(axis=1)], -1)
+        yield segment, live & (first == number)
+
+
+def _matching(segment: Segment, live: Mask, where: Filter | None) -> Mask:
+    mask = matching(segment, Question(vectors=None, where=where))
+    return live if mask is None else live & mask[: len(live)]
+
+
+def write(held: HeldCollection, asked: Write) -> int:
+    """Log a change of points that were found to be there, and return its position."""
+    if asked.payloads is None:
+        return held.commit_remove(asked.keys)
+    return held.commit_patch(asked.keys, asked.payloads)

@@ -1,0 +1,102 @@
+"""Snapshots: the manifests of one collection in its store, and the segments they name.
+
+In a folder there is one writer of manifests. In a cluster each node writes its own, under its name, of the shards it holds; the segments
+of all lie side by side, so that another node may take a shard over.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from paradox.errors import SegmentCorrupt
+from paradox.ports.objects import ObjectStore
+from paradox.shard.manifest import Manifest, decode_manifest, encode_manifest
+
+MANIFESTS = "manifests/"
+SEGMENTS = "segments/"
+KEPT = 2
+"""Of each writer; the older one is for when the newer is damaged."""
+
+
+class Snapshots:
+    """The manifests that one holder writes, and those of others beside."""
+
+    def __init__(self, store: ObjectStore, folder: Path | None, *, node: str = "") -> None:
+        """node: who writes them; "" = the only one there is."""
+        self._store = store
+        self._folder = folder
+        self._node = node
+        self._prefix = f"{MANIFESTS}{node}/" if node else MANIFESTS
+        self._made = max((int(name.rsplit("/", 1)[1]) for name in self.names()), default=0)
+
+    def names(self) -> list[str]:
+        """Return the names of own manifests, oldest first."""
+        return self._store.list(self._prefix)
+
+    def newest(self, damaged: dict[str, str]) -> Manifest | None:
+        """Return the newest own manifest that is whole. damaged: takes the names of those that are not, and why."""
+        for name in reversed(self.names()):
+            try:
+                return decode_manifest(self._store.get(name), name)
+            except KeyError:
+                damaged[name] = f"manifest {name} was removed while it was being read"
+            except SegmentCorrupt as error:
+                damaged[name] = error.message
+        return None
+
+    def put(self, manifest: Manifest) -> None:
+        """Add a manifest; the newest one counts."""
+        self._made += 1
+        self._store.put(f"{self._prefix}{self._made:020d}", encode_manifest(manifest))
+
+    # -- those of others
+
+    def of_all(self) -> Iterator[Manifest]:
+        """Yield every manifest that can be read, whoever wrote it."""
+        for name in self._store.list(MANIFESTS):
+            with suppress(SegmentCorrupt, KeyError):
+                yield decode_manifest(self._store.get(name), name)
+
+    def covering(self, shard: int) -> Manifest | None:
+        """Return the newest snapshot of a shard, whoever wrote it."""
+        return max((one for one in self.of_all() if one.covers(shard)), key=lambda one: one.position, default=None)
+
+    def newest_of_all(self) -> Manifest | None:
+        """Return the newest snapshot of anything."""
+        return max(self.of_all(), key=lambda one: one.position, default=None)
+
+    def floor(self, shards: Iterable[int]) -> int:
+        """Return up to which position no shard needs the log, even when the newest snapshot of each is damaged."""
+        positions: dict[int, list[int]] = {shard: [] for shard in shards}
+        for manifest in self.of_all():
+            for shard, known in positions.items():
+                if manifest.covers(shard):
+                    known.append(manifest.position)
+        return min(sorted(known)[-KEPT] if len(known) >= KEPT else 0 for known in positions.values())
+
+    # -- what nobody needs
+
+    def collect(self, quarantined: Iterable[str]) -> None:
+        """Delete old manifests and the segments that only they named; the only writer also what a crash left."""
+        names = self.names()
+        candidates: set[str] = set()
+        for name in names[:-KEPT]:
+            candidates |= self._named(name)
+            self._store.delete(name)
+        kept = set(quarantined)
+        for name in self._store.list(MANIFESTS):
+            kept |= self._named(name)
+        there = {name.split("/")[1] for name in self._store.list(SEGMENTS)} if not self._node else candidates
+        for segment in there - kept:
+            for name in self._store.list(f"{SEGMENTS}{segment}/"):
+                self._store.delete(name)
+            assert self._folder is not None
+            shutil.rmtree(self._folder / SEGMENTS / segment, ignore_errors=True)
+
+    def _named(self, name: str) -> set[str]:
+        with suppress(SegmentCorrupt, KeyError):  # nobody will open what a damaged manifest names
+            return {entry.name for entry in decode_manifest(self._store.get(name), name).segments}
+        return set()

@@ -1,0 +1,155 @@
+"""Asking nodes: those that hold what is asked about, side by side, and others when they do not answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import xxhash
+
+from paradox.errors import NodesUnreachable, StoreClosed
+from paradox.model.topology import node_subject
+from paradox.ports.bus import Bus, Silence
+from paradox.ports.env import Env
+from paradox.router.layout import Layout
+from paradox.router.nodes import Nodes
+from paradox.wire.operations import Asked, LookAt, NextPage, pack_operation, unpack_reply
+
+HEDGE_READ_S, HEDGE_WRITE_S = 0.25, 3.0
+"""How long one node may take before a second is asked too. A write that both do is done once: it has one id, or sets the same again."""
+REPLY_S = 60.0
+AGAIN_S = 0.05
+ASKED_MAX = 3
+"""Nodes that are asked one thing."""
+
+
+class Asker:
+    """The nodes of a cluster, to be asked. Thread-safe."""
+
+    def __init__(self, bus: Bus, *, env: Env, timeout_s: float) -> None:
+        """timeout_s: how long to go on while none answers."""
+        self._bus = bus
+        self._env = env
+        self._timeout_s = timeout_s
+        self.nodes = Nodes(bus, env=env)
+
+    def close(self) -> None:
+        """Let go of the connection. Safe to call twice."""
+        self._bus.close()
+
+    def at_once(self, asked: Any, layout: Layout | None = None, told: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, Any]]:
+        """Return what each node found, none of them so far behind another that a point which moved between them is seen by neither.
+
+        layout: ask those who answer for each point; None = whoever has it. told: takes the replies.
+        """
+        until = self._env.elapsed_s() + self._timeout_s
+        while True:
+            replies = self.each(asked) if layout is None else self._of_shards(asked, layout)
+            moved = max(reply["moved"] for reply in replies.values())
+            if moved <= min(reply["position"] for reply in replies.values()):
+                if told is not None:
+                    told.update(replies)
+                return [(node, reply["found"]) for node, reply in replies.items()]
+            if self._env.elapsed_s() > until:
+                raise unreachable("a node does not follow the log")
+            asked = msgspec.structs.replace(asked, after=moved)
+
+    def _of_shards(self, asked: Any, layout: Layout) -> dict[str, dict[str, Any]]:
+        """Ask every shard's node, each point by whoever answers for it while others are down. Raises NodesUnreachable."""
+        until = self._env.elapsed_s() + self._timeout_s
+        while True:
+            holders = self.nodes.holders(layout.id, layout.spec.shards)
+            down = sorted(set(range(layout.spec.shards)) - holders.keys())
+            if not down or (layout.spec.copies > 1 and holders):
+                questions = {
+                    node: msgspec.structs.replace(asked, shards=sorted(shard for shard, one in holders.items() if one == node), down=down)
+                    for node in sorted(set(holders.values()))
+                }
+                replies: dict[str, dict[str, Any]] = self.nodes_say(questions, timeout_s=REPLY_S)
+                if len(replies) == len(questions):
+                    return replies
+            if self._env.elapsed_s() > until:
+                raise unreachable(f"shards {down} of {asked.collection!r} are on no node that lives")
+            self._bus.wait(AGAIN_S)
+
+    def of_nearest(
+        self, name: str, layout: Layout, timeout_s: float | None, wanted: Mapping[int, int], ask: Callable[[list[int]], Asked]
+    ) -> list[tuple[list[int], Any]]:
+        """See `visiting.AskNodes`. Shards of a node that does not answer are asked of another that has them, once."""
+        left, replies = set(wanted), []
+        for _ in range(2):
+            holders = self.nodes.holders(layout.id, layout.spec.shards)
+            by_node: dict[str, list[int]] = {}
+            for shard in sorted(left & holders.keys()):
+                by_node.setdefault(holders[shard], []).append(shard)
+            if not by_node:
+                break
+            questions = {node: msgspec.structs.replace(ask(shards), collection=name) for node, shards in by_node.items()}
+            for node, reply in self.nodes_say(questions, timeout_s=timeout_s or REPLY_S).items():
+                replies.append((by_node[node], reply))
+                left -= set(by_node[node])
+            if not left or timeout_s is not None:
+                break
+        return replies
+
+    def nodes_say(self, questions: Mapping[str, Asked], *, timeout_s: float | None) -> dict[str, Any]:
+        """Ask nodes side by side, and return the replies of those that answer. Raises what one of them says is wrong with the question."""
+        nodes = list(questions)
+        raws = self._bus.ask_all([(node_subject(node), pack_operation(questions[node])) for node in nodes], timeout_s=timeout_s)
+        replies = {}
+        for node, raw in zip(nodes, raws, strict=True):
+            if isinstance(raw, Silence):
+                if raw.nobody:
+                    self.nodes.bury(node)
+                continue
+            try:
+                replies[node] = unpack_reply(raw, questions[node])
+            except (NodesUnreachable, StoreClosed):
+                continue  # it stops, or a shard has just moved
+        return replies
+
+    def each(self, operation: Asked, *, timeout_s: float | None = REPLY_S) -> dict[str, Any]:
+        """Return the reply of each node that lives and answers. Raises NodesUnreachable when none does."""
+        until = self._env.elapsed_s() + self._timeout_s
+        while True:
+            replies = self.nodes_say(dict.fromkeys(self.nodes.alive(), operation), timeout_s=timeout_s)
+            if replies:
+                return replies
+            if self._env.elapsed_s() > until:
+                raise unreachable("all are silent")
+            self.nodes.wait_for(until - self._env.elapsed_s())
+
+    def one(self, operation: Asked, order: Sequence[str]) -> Any:
+        """Ask the first node that answers. Raises NodesUnreachable."""
+        raw = pack_operation(operation)
+        hedge_s = HEDGE_READ_S if isinstance(operation, LookAt) else HEDGE_WRITE_S
+        until = self._env.elapsed_s() + self._timeout_s
+        asked = list(order)[:ASKED_MAX]
+        while True:
+            try:
+                _, reply = self._bus.ask([node_subject(node) for node in asked], raw, hedge_s=hedge_s, timeout_s=REPLY_S)
+                return unpack_reply(reply, operation)
+            except Silence as silence:
+                if not silence.nobody or isinstance(operation, NextPage) or self._env.elapsed_s() > until:
+                    raise unreachable(silence.reason) from None
+                for node in asked:
+                    self.nodes.bury(node)
+                self.nodes.wait_for(until - self._env.elapsed_s())
+                asked = [node for node in order if node in self.nodes.alive()] or self.nodes.alive()[:ASKED_MAX]
+
+    def writers(self, name: str) -> list[str]:
+        """Return the nodes in the order in which writes to a collection should be tried: the same for everybody."""
+        return sorted(self.nodes.alive(), key=lambda node: xxhash.xxh3_64_intdigest(f"{name}/{node}".encode()))
+
+    def readers(self) -> list[str]:
+        """Return the nodes in any order, for what each of them can tell."""
+        alive = self.nodes.alive()
+        random.shuffle(alive)
+        return alive
+
+
+def unreachable(reason: str) -> NodesUnreachable:
+    """Return the error for nodes that do not answer."""
+    return NodesUnreachable(f"no node of the cluster answers: {reason}", hint="are nodes running? `paradox status` tells")

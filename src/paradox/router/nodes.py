@@ -1,0 +1,79 @@
+"""Nodes: which ones live and what they hold, by what they say of themselves."""
+
+from __future__ import annotations
+
+import random
+from threading import Condition
+
+import msgspec
+
+from paradox.model.topology import ALIVE, SILENT_S, WHO
+from paradox.ports.bus import Bus
+from paradox.ports.env import Env
+
+
+class Beat(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of itself. holds: the shards of each collection that it has; covers: those it has made a snapshot of, too."""
+
+    name: str
+    failure: str = ""
+    holds: dict[str, list[int]] = {}
+    covers: dict[str, list[int]] = {}
+
+
+class Nodes:
+    """The nodes of a cluster, as one program hears of them. Thread-safe."""
+
+    def __init__(self, bus: Bus, *, env: Env) -> None:
+        self._env = env
+        self._heard: dict[str, tuple[float, Beat]] = {}
+        self._changed = Condition()
+        bus.hear(ALIVE, self._hear)
+        bus.tell(WHO, b"")
+
+    def _hear(self, raw: bytes) -> None:
+        beat = msgspec.msgpack.decode(raw, type=Beat)
+        with self._changed:
+            self._heard[beat.name] = (self._env.elapsed_s(), beat)
+            self._changed.notify_all()
+
+    def alive(self, within_s: float = SILENT_S) -> list[str]:
+        """Return the names of nodes that were heard of lately, sorted."""
+        now = self._env.elapsed_s()
+        with self._changed:
+            return sorted(name for name, (at, _) in self._heard.items() if now - at < within_s)
+
+    def beat(self, name: str) -> Beat | None:
+        """Return what a node that lives said last."""
+        if name not in self.alive():
+            return None
+        with self._changed:
+            return self._heard[name][1] if name in self._heard else None
+
+    def holders(self, collection: str, shards: int) -> dict[int, str]:
+        """Return a node that lives and holds it for each shard; shards that none has are left out."""
+        found: dict[int, str] = {}
+        alive = self.alive()
+        random.shuffle(alive)  # a shard that moves is on two for a moment
+        for name in alive:
+            beat = self.beat(name)
+            for shard in beat.holds.get(collection, ()) if beat is not None else ():
+                if shard < shards:
+                    found[shard] = name
+        return found
+
+    def bury(self, name: str) -> None:
+        """Count a node as dead until it says something."""
+        with self._changed:
+            self._heard.pop(name, None)
+
+    def wait_for(self, timeout_s: float, *, collection: str = "", shards: int = 0) -> bool:
+        """Wait until some node lives, or until all shards of a collection are held, and tell whether that is so."""
+        until = self._env.elapsed_s() + timeout_s
+        while not (self.alive() if not shards else len(self.holders(collection, shards)) == shards):
+            left = until - self._env.elapsed_s()
+            if left <= 0:
+                return False
+            with self._changed:
+                self._changed.wait(left)
+        return True

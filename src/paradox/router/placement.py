@@ -1,0 +1,33 @@
+"""Placement: which node holds each shard. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def place(shards: int, alive: Sequence[str], before: Sequence[str] = ()) -> list[str]:
+    """Return the node of each shard: balanced to within one shard, and as few as possible elsewhere than before.
+
+    alive: the nodes that may hold shards, at least one. Equal arguments give equal places.
+    """
+    nodes = sorted(alive)
+    most, full = -(-shards // len(nodes)), shards % len(nodes) or len(nodes)
+    places = [node if node in nodes else "" for node in (*before, *[""] * shards)][:shards]
+    load = dict.fromkeys(nodes, 0)
+    for shard, node in enumerate(places):
+        crowded = sum(count >= most for count in load.values()) >= full
+        if node and load[node] < (most - 1 if crowded else most):
+            load[node] += 1
+        else:
+            places[shard] = ""
+    for shard, node in enumerate(places):
+        if not node:
+            places[shard] = min(nodes, key=lambda one: (load[one], one))
+            load[places[shard]] += 1
+    return places
+
+
+def domains(places: Sequence[str]) -> list[int]:
+    """Return a number for each shard, equal where the shards are on one node: copies of a point belong on different ones."""
+    number = {node: place for place, node in enumerate(sorted(set(places)))}
+    return [number[node] for node in places]
