@@ -15,7 +15,7 @@ from durability.lives import NAME, Shape, World, after, expect_agreement, found,
 from engine.clusters import Clusters
 from log_servers import LogServers, log_servers
 from paradox.client.sync import Database
-from paradox.errors import CollectionMissing, LogUnavailable
+from paradox.errors import CollectionMissing, LogUnavailable, StoreUnreadable
 from paradox.model import operations as ops
 from paradox.model.schema import Limits
 
@@ -251,3 +251,21 @@ def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tm
             assert hits.coverage.share == 1.0
         assert found / (10 * len(asked)) >= 0.9
         assert shards / len(asked) <= 6
+
+
+def test_a_store_is_not_given_to_log_servers_that_know_nothing_of_it(servers: LogServers, tmp_path: Path) -> None:
+    """Nodes delete what their cluster does not know: another cluster's points must not be taken for that."""
+    with members(servers, tmp_path, 2) as nodes:
+        nodes.connect().collection("notes", dimensions=2).add(ids=[1], vectors=[[1.0, 2.0]])
+    (tmp_path / "other").mkdir()
+    with log_servers(tmp_path / "other") as others:
+        with pytest.raises(StoreUnreadable, match="but the log servers know nothing of them"), members(others, tmp_path, 1):
+            pass
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        with members(others, elsewhere, 1):
+            pass
+        with pytest.raises(StoreUnreadable, match="belongs to another cluster"), members(others, tmp_path, 1):
+            pass
+    with members(servers, tmp_path, 2) as nodes:
+        assert nodes.connect()["notes"].count() == 1

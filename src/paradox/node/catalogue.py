@@ -55,12 +55,26 @@ def check_identity(store: ObjectStore, database: str | None) -> None:
             raise StoreUnreadable("the folder holds no database", hint="open it once without read_only to create one") from None
         store.put(IDENTITY, [msgspec.json.encode(Identity(format=VERSION, database=database))])
         return
+    _decode_identity(raw)
+
+
+def _decode_identity(raw: bytes) -> Identity:
     try:
         identity = msgspec.json.decode(raw, type=Identity)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise StoreUnreadable(f"{IDENTITY} is damaged", hint="restore the file from a copy; the collections are untouched") from None
     if identity.format > VERSION:
         raise FormatTooNew(f"the folder has format {identity.format}; this version reads up to {VERSION}", hint="upgrade paradox-memory")
+    return identity
+
+
+def identity_of(store: ObjectStore) -> str | None:
+    """Return the identity of what a store holds; None when it has none. Raises FormatTooNew, StoreUnreadable."""
+    try:
+        raw = store.get(IDENTITY)
+    except KeyError:
+        return None
+    return _decode_identity(raw).database
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 collections.NAME    {"id", "spec"}: id names the log and the folder, so that a collection that was dropped and made anew begins anew
 placements.ID       which node shall hold each shard
+cluster.id          the identity of the cluster, which its store must have too
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from typing import Any
 
 import msgspec
 
-from paradox.errors import CollectionMissing, LogConflict, StoreUnreadable
+from paradox.errors import CollectionMissing, LogConflict, ObjectConflict, StoreUnreadable
 from paradox.log.jetstream import JetStreamLog, Streams
 from paradox.log.register import Register
 from paradox.model.schema import CollectionSpec, check_name
-from paradox.node.catalogue import Kept, decode_spec, encode_spec, missing
+from paradox.node.catalogue import Kept, check_identity, decode_spec, encode_spec, identity_of, missing
 from paradox.ports.env import Env
+from paradox.ports.objects import ObjectStore
 from paradox.router.placement import place
 
 PREFIX, PLACEMENTS = "collections", "placements"
+IDENTITY_KEY = "cluster.id"
 CHANGED = "paradox.catalogue.changed"
 
 
@@ -31,6 +34,30 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     spec: bytes
+
+
+def check_store(register: Register, store: ObjectStore, *, env: Env) -> None:
+    """Return if the store is that of the cluster, or both are new: nodes delete what their cluster does not know.
+
+    Raises StoreUnreadable.
+    """
+    marked = identity_of(store) is not None or bool(store.list(f"{PREFIX}/"))  # looked at first: the register is written first
+    try:
+        cluster = register.get(IDENTITY_KEY)[0].decode()
+    except KeyError:
+        if marked:
+            raise StoreUnreadable(
+                "the store holds a cluster's points, but the log servers know nothing of them",
+                hint="are these the right log servers, with their data? else give this cluster an empty store",
+            ) from None
+        with suppress(LogConflict):  # another node was first
+            register.put(IDENTITY_KEY, env.random_bytes(16).hex().encode(), revision=0)
+        cluster = register.get(IDENTITY_KEY)[0].decode()
+    if identity_of(store) is None and not store.list(f"{PREFIX}/"):
+        with suppress(ObjectConflict):
+            check_identity(store, cluster)
+    if identity_of(store) != cluster:
+        raise StoreUnreadable("the store belongs to another cluster", hint="give each cluster a store of its own")
 
 
 class ClusterCatalogue:
@@ -131,6 +158,7 @@ class ClusterCatalogue:
             self._register.put(f"{PREFIX}.{name}", msgspec.msgpack.encode(made), revision=0)
         except LogConflict:
             self._streams.drop_log(made.id)
+            self._forget_placement(made.id)
         self._tell()
 
     def open_log(self, name: str, kept: Kept) -> JetStreamLog:
@@ -144,6 +172,11 @@ class ClusterCatalogue:
         self._register.delete(f"{PREFIX}.{name}", revision=revision)
         self._tell()
         self._streams.drop_log(registered.id)
+        self._forget_placement(registered.id)
+
+    def _forget_placement(self, collection: str) -> None:
+        with suppress(KeyError):
+            self._register.delete(f"{PLACEMENTS}.{collection}", revision=self.placement(collection)[1])
 
     def _tell(self) -> None:
         self._streams.bus.tell(CHANGED, b"")

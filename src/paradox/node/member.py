@@ -22,11 +22,12 @@ from paradox.model.queries import Answer
 from paradox.model.schema import Limits
 from paradox.model.topology import ALIVE, WHO, node_subject
 from paradox.node import parts
-from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue
+from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
 from paradox.node.env import RealEnv
 from paradox.node.worker import Worker
 from paradox.objects.disk import RealDisk
+from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
 from paradox.router.nodes import Beat, Nodes
 from paradox.router.placement import domains
@@ -60,12 +61,13 @@ class Member:
     """A running node."""
 
     def __init__(self, name: str, store: Path, bus: Bus, *, limits: Limits, log_replicas: int) -> None:
-        """store: the folder where all nodes keep segments. Raises LogUnavailable."""
+        """store: the folder where all nodes keep segments. Raises LogUnavailable, StoreUnreadable."""
         self.name = name
         self._bus = bus
         self._env = RealEnv()
         streams = Streams(bus, env=self._env)
         register = Register(streams, replicas=log_replicas)
+        check_store(register, LocalStore(store, RealDisk()), env=self._env)
         self._nodes = Nodes(bus, env=self._env)
         self._started_s = self._env.elapsed_s()
         self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._alive, env=self._env, replicas=log_replicas)

@@ -128,7 +128,7 @@ class LocalCluster:
         nats = program()
         self._lock = WriterLock.acquire(self.folder, env=RealEnv())
         self._end_leftovers()
-        logs = self._log_servers(nats, LOG_SERVERS if nodes >= LOG_SERVERS else 1)
+        logs = self._log_servers(nats, len(list(self.folder.glob("log*/"))) or (LOG_SERVERS if nodes >= LOG_SERVERS else 1))
         self._children = [*logs, *self._our_own(logs, nodes, host, port)]
 
     def _log_servers(self, nats: str, count: int) -> list[Child]:
