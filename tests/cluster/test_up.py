@@ -108,7 +108,8 @@ def test_what_is_killed_is_started_again_and_nobody_notices(tmp_path: Path, requ
         def read() -> None:
             while not stop.is_set():
                 try:
-                    assert notes.search(rows(50)[7], k=1)[0].id == 7
+                    hits = notes.search(rows(50)[7], k=1)
+                    assert [hit.id for hit in hits] == [7], (hits.coverage, hits.position)
                 except BaseException as error:
                     failures.append(error)
                     return

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any
 
 import msgspec
@@ -79,6 +79,7 @@ class Member:
         self._told = False
         self._looked_s = -LOOK_S
         self._closed = False
+        self.holding = Event()  # set once it has all that was placed on it when it started
         self.failure = ""
         bus.hear(APPENDED, self._wake)
         bus.hear(CHANGED, self._catalogue_changed)
@@ -107,6 +108,7 @@ class Member:
                 if self._env.elapsed_s() - self._looked_s > LOOK_S:
                     self._looked_s = self._env.elapsed_s()
                     self._look()
+                    self.holding.set()
                 self._follow_once()
                 self.failure = ""
             except ParadoxError as error:

@@ -25,6 +25,7 @@ from paradox.ports.transport import Transport
 from paradox.router.cluster import ClusterTransport
 
 NODES = "nodes"
+LOOK_S = 0.1
 BUS_S, NODES_S = 10.0, 30.0
 """How long a node waits for the log servers, and a gateway for the first node."""
 
@@ -72,6 +73,8 @@ def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
     lock = WriterLock.acquire(store / NODES / config.name, env=RealEnv())  # no two of one name
     try:
         member = Member(config.name, store, connect_bus(config.log), limits=Limits(), log_replicas=config.log_replicas)
+        while not member.holding.wait(LOOK_S) and not stopping.is_set():
+            pass
         ready(config.name)
         stopping.wait()
         member.close()
