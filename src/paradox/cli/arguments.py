@@ -18,7 +18,7 @@ FOLDERS = MappingProxyType({"demo": DEMO_FOLDER, "up": CLUSTER_FOLDER})
 """Of verbs with a default folder of their own."""
 OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve", "up"))
 """Commands that look at this machine and take no --url."""
-CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "map")
+CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "cluster", "map")
 
 
 class UsageInvalid(InvalidRequest):

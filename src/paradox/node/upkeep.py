@@ -52,6 +52,8 @@ class Upkeep:
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
         held = self._held
+        if not held.engine.alone:  # long before anything is sealed: until there is a map, one shard has it all
+            self._follow_density()
         if held.frozen:
             frozen = held.frozen[0]
             self._follow_density()

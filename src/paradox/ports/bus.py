@@ -46,16 +46,21 @@ class Bus(Protocol):
         """Call `heard`, which may not block, for each message of a subject from now on."""
         ...
 
-    def ask(self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+    def ask(
+        self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None, lives: Callable[[str], bool] = ...
+    ) -> tuple[str, bytes]:
         """Return what one who serves any of the subjects answers, and which of them it was.
 
         The next subject is asked too when nobody serves the one before, or it has not answered for hedge_s. Bodies may be larger than a
-        message. Raises Silence when none answers within timeout_s.
+        message. lives: whether who serves a subject is still heard of. Raises Silence when none answers within timeout_s, and at once when
+        all whom it was asked of are gone.
         """
         ...
 
-    def ask_all(self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None) -> list[bytes | Silence]:
-        """Ask many subjects side by side, and return what each answered, or why it did not."""
+    def ask_all(
+        self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None, lives: Callable[[str], bool] = ...
+    ) -> list[bytes | Silence]:
+        """Ask many subjects side by side, and return what each answered, or why it did not. lives: as for `ask`."""
         ...
 
     def serve(self, subject: str, answer: Answer, *, threads: int) -> None:

@@ -97,7 +97,9 @@ class Asker:
     def nodes_say(self, questions: Mapping[str, Asked], *, timeout_s: float | None) -> dict[str, Any]:
         """Ask nodes side by side, and return the replies of those that answer. Raises what one of them says is wrong with the question."""
         nodes = list(questions)
-        raws = self._bus.ask_all([(node_subject(node), pack_operation(questions[node])) for node in nodes], timeout_s=timeout_s)
+        raws = self._bus.ask_all(
+            [(node_subject(node), pack_operation(questions[node])) for node in nodes], timeout_s=timeout_s, lives=self._lives
+        )
         replies = {}
         for node, raw in zip(nodes, raws, strict=True):
             if isinstance(raw, Silence):
@@ -129,7 +131,7 @@ class Asker:
         asked = list(order)[:ASKED_MAX]
         while True:
             try:
-                _, reply = self._bus.ask([node_subject(node) for node in asked], raw, hedge_s=hedge_s, timeout_s=REPLY_S)
+                _, reply = self._bus.ask([node_subject(node) for node in asked], raw, hedge_s=hedge_s, timeout_s=REPLY_S, lives=self._lives)
                 return unpack_reply(reply, operation)
             except Silence as silence:
                 if not silence.nobody or isinstance(operation, NextPage) or self._env.elapsed_s() > until:
@@ -138,6 +140,9 @@ class Asker:
                     self.nodes.bury(node)
                 self.nodes.wait_for(until - self._env.elapsed_s())
                 asked = [node for node in order if node in self.nodes.alive()] or self.nodes.alive()[:ASKED_MAX]
+
+    def _lives(self, subject: str) -> bool:
+        return subject.removeprefix(node_subject("")) in self.nodes.alive()
 
     def writers(self, name: str) -> list[str]:
         """Return the nodes in the order in which writes to a collection should be tried: the same for everybody."""

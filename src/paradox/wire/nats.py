@@ -25,10 +25,16 @@ AGAIN_S = 0.2
 PART_BYTES = 512 << 10
 """Of a body a message: servers take 1 MB unless they are told otherwise."""
 PART, CALL = "Paradox-Part", "Paradox-Call"
+PROBE, PROBE_S = "probe", 0.1
+"""How long an answer may take before it is asked whether somebody is there at all, and again."""
 CLOSED = "the connection was closed"
 STATUS, NOBODY = "Status", "503"
 UNFINISHED_MAX = 256
 """Bodies whose parts are still arriving; beyond, the oldest is given up, since its sender has."""
+
+
+def _always(_: str) -> bool:
+    return True
 
 
 class NatsBus:
@@ -129,18 +135,22 @@ class NatsBus:
                     return found
                 found.append((message.data, headers))
 
-    def ask(self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+    def ask(
+        self, subjects: Sequence[str], body: bytes, *, hedge_s: float, timeout_s: float | None, lives: Callable[[str], bool] = _always
+    ) -> tuple[str, bytes]:
         """Return what one who serves any of the subjects answers, and which of them it was. Raises Silence."""
-        return self._run(self._ask_any(subjects, body, hedge_s, timeout_s))
+        return self._run(self._ask_any(subjects, body, hedge_s, timeout_s, lives))
 
-    async def _ask_any(self, subjects: Sequence[str], body: bytes, hedge_s: float, timeout_s: float | None) -> tuple[str, bytes]:
+    async def _ask_any(
+        self, subjects: Sequence[str], body: bytes, hedge_s: float, timeout_s: float | None, lives: Callable[[str], bool]
+    ) -> tuple[str, bytes]:
         until = None if timeout_s is None else self._loop.time() + timeout_s
         asked, silence = 0, Silence("there is nobody to ask", nobody=True)
         asking: dict[asyncio.Task[bytes], str] = {}
         try:
             while asked < len(subjects) or asking:
                 if asked < len(subjects):
-                    task = self._loop.create_task(self._ask(subjects[asked], body, until))
+                    task = self._loop.create_task(self._ask(subjects[asked], body, until, lives))
                     asking[task] = subjects[asked]
                     asked += 1
                 patience = hedge_s if asked < len(subjects) else None
@@ -156,28 +166,39 @@ class NatsBus:
             for task in asking:
                 task.cancel()
 
-    def ask_all(self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None) -> list[bytes | Silence]:
+    def ask_all(
+        self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None, lives: Callable[[str], bool] = _always
+    ) -> list[bytes | Silence]:
         """Ask many subjects side by side, and return what each answered, or why it did not."""
-        return self._run(self._ask_all(questions, timeout_s))
+        return self._run(self._ask_all(questions, timeout_s, lives))
 
-    async def _ask_all(self, questions: Sequence[tuple[str, bytes]], timeout_s: float | None) -> list[bytes | Silence]:
+    async def _ask_all(
+        self, questions: Sequence[tuple[str, bytes]], timeout_s: float | None, lives: Callable[[str], bool]
+    ) -> list[bytes | Silence]:
         until = None if timeout_s is None else self._loop.time() + timeout_s
 
         async def one(subject: str, body: bytes) -> bytes | Silence:
             try:
-                return await self._ask(subject, body, until)
+                return await self._ask(subject, body, until, lives)
             except Silence as silence:
                 return silence
 
         return await asyncio.gather(*(one(subject, body) for subject, body in questions))
 
-    async def _ask(self, subject: str, body: bytes, until: float | None) -> bytes:
+    async def _ask(self, subject: str, body: bytes, until: float | None, lives: Callable[[str], bool]) -> bytes:
         async with _Call(self) as call:
             await self._send(subject, body, call.address, call.address)
             parts = _Parts()
             while True:
-                left = None if until is None else max(0.0, until - self._loop.time())
-                whole = parts.add(await call.next(left))
+                left = PROBE_S if until is None else min(PROBE_S, max(0.0, until - self._loop.time()))
+                try:
+                    whole = parts.add(await call.next(left))
+                except Silence as silence:
+                    if silence.nobody or (until is not None and self._loop.time() >= until) or not lives(subject):
+                        raise
+                    # who was asked may have died with the question: then the server says that nobody serves there
+                    await self._publish(subject, b"", {CALL: PROBE}, reply=call.address)
+                    continue
                 if whole is not None:
                     return whole
 
@@ -185,17 +206,25 @@ class NatsBus:
         """Answer what is asked of a subject from now on, in threads. `answer` raises nothing."""
         pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-node")
         unfinished: dict[str, _Parts] = {}
+        answering: set[str] = set()
 
         async def deliver(message: Msg) -> None:
             headers = message.headers or {}
             call = headers.get(CALL, "")
+            if call == PROBE:
+                if message.reply not in answering and message.reply not in unfinished:
+                    await self._publish(message.reply, b"", {STATUS: NOBODY})  # it was asked of who served here before
+                return
             whole = unfinished.setdefault(call, _Parts()).add(message)
             if whole is None:
                 while len(unfinished) > UNFINISHED_MAX:
                     del unfinished[next(iter(unfinished))]
                 return
             del unfinished[call]
-            self._keep(self._loop.create_task(self._answer(pool, answer, whole, call)))
+            answering.add(call)
+            task = self._loop.create_task(self._answer(pool, answer, whole, call))
+            task.add_done_callback(lambda _: answering.discard(call))
+            self._keep(task)
 
         self._serving.append((self._run(self._subscribe(subject, deliver)), pool))
 

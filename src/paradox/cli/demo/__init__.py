@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paradox.cli.arguments import CHAPTERS, UsageInvalid
-from paradox.cli.demo import asking, crash, ingest, map, words
+from paradox.cli.demo import asking, cluster, crash, ingest, map, words
 from paradox.cli.demo.corpus import open_speeches
 from paradox.cli.demo.tour import Chapter, Tour
 from paradox.cli.folders import cache_folder, short
@@ -26,6 +26,7 @@ TOUR = (
     Chapter("words", "the company a word keeps, then and now", words.words),
     Chapter("explain", "no black box: the plan, its promise, and the truth", asking.explain),
     Chapter("crash", "what was acknowledged survives a kill -9", crash.crash, False),
+    Chapter("cluster", "the same memory on three nodes, one of which is killed", cluster.cluster),
     Chapter("map", "the whole latent space as one picture", map.draw),
 )
 
