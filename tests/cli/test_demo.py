@@ -78,6 +78,14 @@ def test_every_chapter_tells_what_it_found(told: dict[str, dict[str, Any]]) -> N
     assert tuple(told) == CHAPTERS
 
 
+def test_a_node_that_is_killed_costs_nothing(told: dict[str, dict[str, Any]]) -> None:
+    cluster = told["cluster"]
+    assert (cluster["read_failed"], cluster["lost"]) == (0, 0)
+    assert cluster["read"] > 10
+    assert cluster["written"] > 10
+    assert len(cluster["asked"]) == 3
+
+
 def test_ingest_adds_every_paragraph_once(told: dict[str, dict[str, Any]], few: list[Paragraph]) -> None:
     assert told["ingest"]["added"] == told["ingest"]["paragraphs"] == len(few)
 

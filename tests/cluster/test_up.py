@@ -150,3 +150,27 @@ def test_everything_killed_at_once_loses_nothing(tmp_path: Path) -> None:
         cluster.running.wait()
     with up(folder) as cluster, paradox.connect(cluster.address) as database:
         assert {hit.id for hit in database["notes"].scroll()} == set(range(20))
+
+
+def test_a_node_that_hangs_is_passed_over_and_comes_back(tmp_path: Path) -> None:
+    """It is stopped, not killed: its connection stays open, and nobody says that it is gone."""
+    with up(tmp_path / "cluster") as cluster, paradox.connect(cluster.address, timeout_s=30) as database:
+        notes = database.collection("notes", dimensions=16)
+        notes.add(ids=list(range(50)), vectors=rows(50))
+        victim = cluster.listed()["n1"]["pid"]
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            for number in range(50):
+                started = time.monotonic()
+                assert [hit.id for hit in notes.search(rows(50)[number], k=1)] == [number]
+                assert time.monotonic() - started < 5
+            assert notes.count() == 50
+            notes.add(ids=[99], vectors=rows(1, 9))
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        until = time.monotonic() + WAIT_S
+        while len([node for node in database.status()["nodes"] if node["state"] == "up"]) < 3:
+            assert time.monotonic() < until
+            time.sleep(LOOK_S)
+        assert notes.count() == 51
+        assert sorted(hit.id for hit in notes.scroll()) == [*range(50), 99]  # type: ignore[type-var]

@@ -297,11 +297,15 @@ class HeldCollection:
                 case _:
                     return
             for segment in sources:
-                try:
-                    if isinstance(segment, Sealed):
-                        segment.verify_once()
-                except SegmentCorrupt as error:
-                    self.set_aside(engine, segment, error.message, shard=shard.number)
+                self._expect_whole(engine, segment, shard=shard.number)
+
+    def _expect_whole(self, engine: Scatter, segment: Segment, *, shard: int) -> None:
+        """Set a segment aside unless it is what was written; that is looked at once since it was opened."""
+        try:
+            if isinstance(segment, Sealed):
+                segment.verify_once()
+        except SegmentCorrupt as error:
+            self.set_aside(engine, segment, error.message, shard=shard)
 
     def set_aside(self, engine: Scatter, segment: Segment, reason: str, *, shard: int) -> None:
         """Take a damaged segment out of service. The caller holds the commit turn, or is the only thread."""
@@ -367,6 +371,9 @@ class HeldCollection:
     def commit_moves(self, limit: int) -> int:
         """Write up to so many points anew where the map of now puts them, as they are. Returns how many: 0 = all are in their places."""
         moved = 0
+        for shard in self.engine.shards:
+            for segment in shard.segments:
+                self._expect_whole(self.engine, segment, shard=shard.number)
 
         def draft() -> Write:
             nonlocal moved

@@ -113,6 +113,9 @@ class Member:
                 self.failure = ""
             except ParadoxError as error:
                 self.failure = error.message
+            except Exception:
+                traceback.print_exc(file=sys.stderr)  # a bug of ours; a node that no longer follows would be worse
+                self.failure = "it failed while it followed the log; its own log says more"
             with self._news:
                 if not self._told and not self._closed:
                     self._news.wait(FOLLOW_S)
