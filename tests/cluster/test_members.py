@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from paradox.errors import CollectionMissing, LogUnavailable, StoreUnreadable
 from paradox.model import operations as ops
 from paradox.model.schema import Limits
 
-SMALL = Shape().limits
+SMALL = msgspec.structs.replace(Shape().limits, region_points_min=3)
 SHAPES = {
     "plain": Shape(),
     "text": Shape(text=True),
@@ -227,7 +228,7 @@ def test_a_cluster_tells_how_it_is(servers: LogServers, tmp_path: Path) -> None:
 def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tmp_path: Path) -> None:
     made = Clusters("cosine", seed=3, dimensions=32)
     stored, asked = made.draw(6_000), made.draw(100)
-    with members(servers, tmp_path, limits=Limits(region_points_max=150, growing_points_max=2_000)) as nodes:
+    with members(servers, tmp_path, limits=Limits(region_points_max=150, region_points_min=30, growing_points_max=2_000)) as nodes:
         database = nodes.connect()
         collection = database.collection("clusters", dimensions=32, shards=12, copies=2)
         for start in range(0, 6_000, 500):
@@ -244,7 +245,6 @@ def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tm
             exact = collection.search(query, k=10, exact=True)
             truth = np.argsort(-(stored @ query) / np.linalg.norm(stored, axis=1))[:10]
             assert {hit.id for hit in exact} == set(truth.tolist())
-            assert len(exact.plan.shards) == 12
             found += len({hit.id for hit in hits} & set(truth.tolist()))
             shards += len(hits.plan.shards)
             assert hits.plan.expected_recall > 0.8

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from paradox.errors import CollectionMissing, InternalError, LogConflict, ParadoxError, QueryInvalid
+from paradox.errors import CollectionMissing, InternalError, LogConflict, LogUnavailable, ParadoxError, QueryInvalid
 from paradox.log.jetstream import APPENDED, Streams
 from paradox.log.register import Register
 from paradox.model import operations as ops
@@ -160,9 +160,10 @@ class Member:
     # -- living among others
 
     def _live(self) -> None:
-        while not self._closed:
-            self._beat(b"")
-            self._bus.wait(BEAT_S)
+        with suppress(LogUnavailable):  # closed
+            while not self._closed:
+                self._beat(b"")
+                self._bus.wait(BEAT_S)
 
     def _beat(self, _: bytes) -> None:
         held = {str(opened.mark): opened.held for opened in self.database.all_opened()}

@@ -26,6 +26,7 @@ from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run
+from paradox.space.regions import is_blank
 from paradox.space.split import evolve
 
 MEASURED_POINTS_MIN = 2_000
@@ -33,6 +34,10 @@ MEASURED_POINTS_MIN = 2_000
 SAMPLE_MAX = 131_072
 SAMPLE_PER_REGION = 64
 MOVED_TOGETHER = 512
+FIRST_REGIONS, POINTS_PER_FIRST = 4, 3
+"""Of a cluster's first map: regions a shard, so that shards stay balanced as these split in turn, and points that are waited for a region,
+in least sizes of one.
+"""
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
 
@@ -245,11 +250,17 @@ class Upkeep:
         if metric == "hamming" or self._points_counted / COUNT_AGAIN < points < self._points_counted * COUNT_AGAIN:
             return
         self._points_counted = points
-        if points <= held.limits.region_points_max:
+        engine = held.engine
+        first = 0 if engine.alone else FIRST_REGIONS * held.spec.shards
+        if points <= max(
+            held.limits.region_points_max, POINTS_PER_FIRST * held.limits.region_points_min * first * is_blank(engine.regions)
+        ):
+            self._points_counted = 0
             return
         sample, weights = self._sample(points)
         engine = held.engine
-        new = evolve(engine.regions, sample, weights, limits=held.limits, shards=held.spec.shards, metric=metric, held=engine.held)
+        shards = held.spec.shards
+        new = evolve(engine.regions, sample, weights, limits=held.limits, shards=shards, metric=metric, held=engine.held, first=first)
         if new is not None:
             try:
                 held.commit_map(msgspec.structs.replace(new, domain_of=held.domains))

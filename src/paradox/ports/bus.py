@@ -72,7 +72,7 @@ class Bus(Protocol):
         ...
 
     def wait(self, seconds: float) -> None:
-        """Return after a time, at once when the connection is closed."""
+        """Return after a time. Raises LogUnavailable when the connection is closed, at once."""
         ...
 
     def close(self) -> None:

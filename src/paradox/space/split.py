@@ -61,6 +61,7 @@ def evolve(
     shards: int,
     metric: Metric,
     held: Collection[int] | None = None,
+    first: int = 0,
 ) -> RegionMap | None:
     """Return the map that fits the density of points now, or None when `old` does.
 
@@ -84,7 +85,7 @@ def evolve(
     children: list[Matrix] = []
     for parent in crowded.tolist():
         mine = sample[home == parent]
-        wanted = min(children_wanted(int(counts[parent]), limits), max(2, len(mine) // 8))
+        wanted = min(max(children_wanted(int(counts[parent]), limits), first if blank else 0), max(2, len(mine) // 8))
         mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
         children.append(cluster(mine, wanted, metric=metric, seed=int(old.names[parent])))
     new = _replaced(old, crowded, sparse, children)

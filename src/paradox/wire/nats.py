@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -47,6 +47,9 @@ class NatsBus:
         self._thread = threading.Thread(target=self._loop.run_forever, name="paradox-nats", daemon=True)
         self._thread.start()
         self._closed = threading.Event()
+        self._guard = threading.Lock()
+        self._stopped = False
+        self._running: set[Future[Any]] = set()
         self._inbox = f"_INBOX.{os.urandom(12).hex()}"
         self._calls = 0
         self._waiting: dict[str, asyncio.Queue[Msg]] = {}
@@ -68,13 +71,18 @@ class NatsBus:
         return client
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        with self._guard:
+            if self._stopped:
+                work.close()
+                raise Silence(CLOSED, nobody=True)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._running.add(future)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return future.result()
         except CancelledError:
             raise Silence(CLOSED, nobody=True) from None
-        except RuntimeError:
-            work.close()
-            raise Silence(CLOSED, nobody=True) from None
+        finally:
+            self._running.discard(future)
 
     # -- one message
 
@@ -266,8 +274,9 @@ class NatsBus:
     # -- time
 
     def wait(self, seconds: float) -> None:
-        """Return after a time, at once when the connection is closed."""
-        self._closed.wait(seconds)
+        """Return after a time. Raises LogUnavailable when the connection is closed, at once."""
+        if self._closed.wait(seconds):
+            raise LogUnavailable(CLOSED, hint="connect again")
 
     def stop_serving(self) -> None:
         """Take no more questions, and return once those that were taken are answered."""
@@ -300,9 +309,13 @@ class NatsBus:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _stop(self) -> None:
+        with self._guard:
+            self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        for future in list(self._running):  # what came when the loop was about to stop
+            future.cancel()
 
 
 class _Call:

@@ -24,13 +24,13 @@ from paradox.cli.screen import seconds
 from paradox.errors import InternalError, Unavailable
 
 if TYPE_CHECKING:
-    from paradox import Collection
+    from paradox import Collection, Database
 
 NODES, SHARDS, VICTIM = 3, 6, "n2"
 PARAGRAPHS, BATCH = 6_000, 500
 QUESTIONS = ("a disease is spreading through the cities", "we are running out of trees", "tolls for ships in the Panama Canal")
 PATIENCE_S, LOOK_S, AFTERWARDS_S = 60.0, 0.1, 1.0
-STILL = 15
+STILL = 10
 """Looks in a row that find nothing moving."""
 
 
@@ -54,7 +54,7 @@ def cluster(tour: Tour) -> dict[str, Any]:
         with paradox.connect(address, timeout_s=PATIENCE_S) as database:
             spread = database.collection("speeches", encoder="text", shards=SHARDS, copies=2)
             count, filling_s = fill(tour, spread)
-            regions = wait_until_spread(spread)
+            regions = wait_until_spread(database, spread)
             tour.line(f"{count:,} paragraphs written in {seconds(filling_s)}; {regions} regions of meaning on {SHARDS} shards, each twice")
             spread.search(QUESTIONS[0], k=1)  # the gateway loads its encoder
             asked = []
@@ -116,17 +116,17 @@ def fill(tour: Tour, spread: Collection) -> tuple[int, float]:
     return len(hits), time.perf_counter() - started
 
 
-def wait_until_spread(spread: Collection) -> int:
+def wait_until_spread(database: Database, spread: Collection) -> int:
     """Wait until the points are where they belong, and return how many regions there are."""
-    until, before, still = time.monotonic() + PATIENCE_S, None, 0
+    until, still, before = time.monotonic() + PATIENCE_S, 0, -1
     while time.monotonic() < until:
-        told = spread.info()
-        now = (told["map_epoch"], told["position"])
-        still = still + 1 if now == before else 0
+        status = database.status()
+        positions = {node["positions"].get(spread.name, -1) for node in status["nodes"]}
+        quiet = status["settled"] and len(positions) == 1 and positions == {before}
+        still, before = still + 1 if quiet else 0, max(positions)
         if still == STILL:
-            return int(told["regions"])
-        before = now
-        time.sleep(LOOK_S)  # points travel through the log: when that stands still, they have arrived
+            return int(spread.info()["regions"])
+        time.sleep(LOOK_S)  # points travel through the log: when all nodes have read it and none has work to do, they have arrived
     raise InternalError("the points are never spread over the shards")
 
 
