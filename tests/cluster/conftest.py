@@ -9,7 +9,7 @@ import pytest
 
 from log_servers import LogServers, log_servers
 
-pytest.register_assert_rewrite("durability.lives")
+pytest.register_assert_rewrite("durability.lives", "engine.oracle")
 
 
 @pytest.fixture

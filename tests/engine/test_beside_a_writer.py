@@ -279,7 +279,10 @@ def test_a_point_on_its_way_to_another_shard_is_never_missed(tmp_path: Path, mon
             held = embedded.opened("points").held
             turn = (engine.regions.shard_of + 1) % 4
             held.commit_map(
-                type(turned)(**{name: getattr(turned, name) for name in turned.__struct_fields__} | {"shard_of": turn.astype(np.int32)})
+                type(turned)(
+                    **{name: getattr(turned, name) for name in turned.__struct_fields__}
+                    | {"shard_of": turn.astype(np.int32), "epoch": turned.epoch + 1}
+                )
             )
         return found
 
