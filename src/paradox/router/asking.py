@@ -39,6 +39,10 @@ class Asker:
         """Let go of the connection. Safe to call twice."""
         self._bus.close()
 
+    def pause(self) -> None:
+        """Wait a moment before asking again."""
+        self._bus.wait(AGAIN_S)
+
     def at_once(self, asked: Any, layout: Layout | None = None, told: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, Any]]:
         """Return what each node found, none of them so far behind another that a point which moved between them is seen by neither.
 
@@ -72,7 +76,7 @@ class Asker:
                     return replies
             if self._env.elapsed_s() > until:
                 raise unreachable(f"shards {down} of {asked.collection!r} are on no node that lives")
-            self._bus.wait(AGAIN_S)
+            self.pause()
 
     def of_nearest(
         self, name: str, layout: Layout, timeout_s: float | None, wanted: Mapping[int, int], ask: Callable[[list[int]], Asked]

@@ -242,12 +242,16 @@ class ClusterTransport:
 
     def _visited(self, name: str, question: Question, plan: int | None = None) -> tuple[Visits, list[Answer]]:
         layout = self._layout(name)
+        until = self._env.elapsed_s() + self._timeout_s
         while True:
             visits = Visits(layout, partial(self._asker.of_nearest, name, layout, question.deadline_s), plan=plan)
             found = visits.search(question)
-            if visits.moved <= visits.position or not visits.answered:
-                break  # else a point may have left one shard unseen and not come to the other yet
-            question = msgspec.structs.replace(question, after=visits.moved)
+            if visits.answered and visits.moved > visits.position:  # a point may have left one shard unseen and not come to the other yet
+                question = msgspec.structs.replace(question, after=visits.moved)
+            elif not self._may_hide(layout, visits) or question.deadline_s is not None or self._env.elapsed_s() > until:
+                break
+            else:
+                self._asker.pause()
         if not visits.answered:
             if question.deadline_s is not None:
                 what = f"no node answered within {question.deadline_s * 1000:.1f} ms"
@@ -256,6 +260,15 @@ class ClusterTransport:
         if visits.epoch > layout.regions.epoch:
             self._look(name)
         return visits, found
+
+    def _may_hide(self, layout: Layout, visits: Visits) -> bool:
+        """Tell whether what did not answer may have the only copy of a point whose other copy did not either, but soon will.
+
+        So it is for a moment when a server that carries messages dies. Where there is one copy of each point it is not waited for.
+        """
+        missing = visits.missing - visits.answered
+        copies = layout.spec.copies
+        return not visits.answered or (copies > 1 and bool(missing) and self._asker.nodes.gone(layout.id, missing) >= copies)
 
     def _plan(self, name: str, question: Question, number: int = 0) -> Plan:
         """Ask again, for the plan of one query: most who search never look at it."""

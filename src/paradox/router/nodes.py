@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from threading import Condition
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from paradox.model.topology import ALIVE, SILENT_S, WHO
 from paradox.ports.bus import Bus
 from paradox.ports.env import Env
+
+LONG_AGO_S = float("-inf")
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +68,20 @@ class Nodes:
     def bury(self, name: str) -> None:
         """Count a node as dead until it says something."""
         with self._changed:
-            self._heard.pop(name, None)
+            if name in self._heard:
+                self._heard[name] = (LONG_AGO_S, self._heard[name][1])
+
+    def gone(self, collection: str, shards: Iterable[int]) -> int:
+        """Return how many nodes had these shards when they were heard of last and are silent now; one more for shards nobody had."""
+        alive, left = self.alive(), set(shards)
+        gone = 0
+        with self._changed:
+            beats = [beat for name, (_, beat) in self._heard.items() if name not in alive]
+        for beat in beats:
+            had = left & set(beat.holds.get(collection, ()))
+            gone += bool(had)
+            left -= had
+        return gone + bool(left)
 
     def wait_for(self, timeout_s: float, *, collection: str = "", shards: int = 0) -> bool:
         """Wait until some node lives, or until all shards of a collection are held, and tell whether that is so."""
