@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -79,7 +79,7 @@ class Asker:
             self.pause()
 
     def of_nearest(
-        self, name: str, layout: Layout, timeout_s: float | None, wanted: Mapping[int, int], ask: Callable[[list[int]], Asked]
+        self, name: str, layout: Layout, timeout_s: float | None, wanted: Collection[int], ask: Callable[[list[int]], Asked]
     ) -> list[tuple[list[int], Any]]:
         """See `visiting.AskNodes`. Shards of a node that does not answer are asked of another that has them, once."""
         left, replies = set(wanted), []

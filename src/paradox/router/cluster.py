@@ -96,11 +96,11 @@ class ClusterTransport:
             case ops.ExplainPlan():
                 return self._explain(operation)
             case ops.GetPoints():
-                return self._fresh(operation, self._get)
+                return self._fresh(operation.collection, operation, self._get)
             case ops.CountPoints():
-                return self._fresh(operation, self._count)
+                return self._fresh(operation.collection, operation, self._count)
             case ops.ScrollPoints():
-                return self._fresh(operation, self._scroll)
+                return self._fresh(operation.collection, operation, self._scroll)
             case ops.DescribeCollection():
                 return together.collection(self._asker.each(operation))
             case ops.DescribeDatabase():
@@ -175,7 +175,7 @@ class ClusterTransport:
             raise BatchEmpty("the update names no point", hint="give at least one id")
         check_keys(keys)
         check_payloads(operation.payloads, self._limits)
-        there = set(self._fresh(ops.GetPoints(collection=name, keys=keys), self._get).keys)
+        there = set(self._fresh(name, ops.GetPoints(collection=name, keys=keys), self._get).keys)
         missing = next((key for key in keys if key not in there), None)
         if missing is not None:
             raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
@@ -189,9 +189,9 @@ class ClusterTransport:
         if operation.where is not None:
             self._layout(name)
             self._check_filter(name, operation.where)
-            gone = self._fresh(FindKeys(collection=name, shards=[], down=[], where=operation.where), self._find)
+            gone = self._fresh(name, FindKeys(collection=name, shards=[], down=[], where=operation.where), self._find)
         else:
-            gone = self._fresh(ops.GetPoints(collection=name, keys=operation.keys or []), self._get).keys
+            gone = self._fresh(name, ops.GetPoints(collection=name, keys=operation.keys or []), self._get).keys
         if not gone:
             return ops.Receipt(ids=[], position=self._written.get(name, 0))
         position = self._asker.one(Write(collection=name, keys=gone), self._asker.writers(name))
@@ -207,7 +207,7 @@ class ClusterTransport:
         started = self._env.elapsed_s()
         name = operation.collection
         question = self._settled(operation)
-        visits, found = self._fresh(question, partial(self._visited, name))
+        visits, found = self._fresh(name, question, partial(self._visited, name))
         answers = Answers(of=found, position=visits.position, coverage=visits.coverage())
         if operation.question.explain:
             elapsed = self._env.elapsed_s() - started
@@ -234,7 +234,7 @@ class ClusterTransport:
 
     def _vector_of(self, name: str, spec: CollectionSpec, after: int, key: Key, using: str) -> NDArray[Any] | None:
         asked = FetchKeys(collection=name, keys=[key], with_vectors=True, using=using, after=after)
-        answer = self._fresh(asked, self._get)
+        answer = self._fresh(name, asked, self._get)
         if not answer.keys or answer.vectors is None:
             raise KeyError(key)
         vector: NDArray[Any] = answer.vectors[0]
@@ -328,9 +328,8 @@ class ClusterTransport:
 
     # -- reading what was written before
 
-    def _fresh(self, operation: Any, ask: Callable[[Any], Reply]) -> Reply:
-        """Ask for nothing older than what was written through here."""
-        name = operation.collection if hasattr(operation, "collection") else ask.args[0]  # type: ignore[attr-defined]
+    def _fresh(self, name: str, operation: Any, ask: Callable[[Any], Reply]) -> Reply:
+        """Ask a collection for nothing older than what was written through here."""
         after = self._written.get(name, 0)
         if after <= operation.after:
             return ask(operation)

@@ -210,10 +210,7 @@ class Scatter:
         results = self.shards[number].search(unit(question.vectors, metric), question, self.costs)
         visits, found = [visit for _, visit in results], [part for part, _ in results]
         segments, ranking = [visit.segment for visit in visits], self._merged(found, question, k=question.k)
-        answers = self._answers(ranking, segments, question, metric)
-        if found and is_starved(answers, ranking, k=question.k):
-            answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
-        return answers, visits
+        return self._whole_answers(found, ranking, segments, question, metric), visits
 
     def word_statistics(self, texts: Sequence[str], shards: Collection[int]) -> list[TextStatistics]:
         """Return how common the words of each text are in these shards."""
@@ -238,9 +235,7 @@ class Scatter:
                 visits, ranking = self._hybrid(question)
                 metric = None
         segments = [visit.segment for visit in visits]
-        answers = self._answers(ranking, segments, question, metric)
-        if found and is_starved(answers, ranking, k=question.k):
-            answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
+        answers = self._whole_answers(found, ranking, segments, question, metric)
         routed = self._routing(question).recall
         share = routed if len(self.shards) > 1 and question.mode != "text" else 1.0
         trace = Trace(self.spec, self.regions, [shard.segments for shard in self.shards], tuple(visits), question, routed=share)
@@ -269,6 +264,15 @@ class Scatter:
             using=question.using if question.with_vectors else None,
             with_payload=question.with_payload,
         )
+
+    def _whole_answers(
+        self, found: list[Found], ranking: Ranking, segments: list[Segment], question: Question, metric: Any
+    ) -> list[Answer]:
+        """Return answers that are not short because several versions of a point took places of the ranking of `found`."""
+        answers = self._answers(ranking, segments, question, metric)
+        if found and is_starved(answers, ranking, k=question.k):
+            answers = self._answers(self._merged(found, question, k=sum(part.row.shape[1] for part in found)), segments, question, metric)
+        return answers
 
     def _by_vector(self, question: Question) -> tuple[list[Visit], list[Found], Any]:
         metric = self.spec.vectors[question.using].metric

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from paradox.router.layout import Layout
 from paradox.router.scatter import TEXT_DEPTH, TEXT_DEPTH_MIN
 from paradox.wire.operations import Asked, AskShards, CountWords, answer_from
 
-AskNodes = Callable[[Mapping[int, int], Callable[[list[int]], Asked]], list[tuple[list[int], Any]]]
-"""Asks the nodes that hold shards (shard → 1): given the shards of one node, the second argument says what to ask it. Returns the shards
+AskNodes = Callable[[Collection[int], Callable[[list[int]], Asked]], list[tuple[list[int], Any]]]
+"""Asks the nodes that hold shards: given the shards of one node, the second argument says what to ask it. Returns the shards
 and the reply of each node that answered; shards of nodes that did not are missing from it."""
 
 
@@ -116,7 +116,7 @@ class Visits:
             plan = numbers.index(self._plan) if self._plan in numbers else None
             return AskShards(collection="", question=some, shards=shards, plan=plan)
 
-        for shards, reply in self._ask(dict.fromkeys(wanted, 1), asked):
+        for shards, reply in self._ask(wanted, asked):
             numbers = numbers_of(shards)
             for shard, told in self._note(reply, shards):
                 answers |= {(shard, number): answer for number, answer in zip(numbers, told, strict=True)}
@@ -124,7 +124,7 @@ class Visits:
         return answers
 
     def _by_text(self, question: Question) -> list[Answer]:
-        texts, every = list(question.texts), dict.fromkeys(range(self._layout.spec.shards), 1)
+        texts, every = list(question.texts), range(self._layout.spec.shards)
         counted = self._ask(every, lambda shards: CountWords(collection="", texts=texts, shards=shards))
         words = [
             TextStatistics.together(
@@ -139,7 +139,7 @@ class Visits:
             for _, told in self._note(reply, shards):
                 for number, answer in enumerate(told):
                     found[number].append(answer)
-        self.missing |= every.keys() - self.answered
+        self.missing |= set(every) - self.answered
         return [joined(answers, question.k) for answers in found]
 
     def _note(self, reply: dict[str, Any], shards: list[int]) -> list[tuple[int, list[Answer]]]:
