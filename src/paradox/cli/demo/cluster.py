@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from paradox import Collection, Database
 
 NODES, SHARDS, VICTIM = 3, 6, "n2"
-PARAGRAPHS, BATCH = 6_000, 500
+PARAGRAPHS, BATCH = 12_000, 500
 QUESTIONS = ("a disease is spreading through the cities", "we are running out of trees", "tolls for ships in the Panama Canal")
 PATIENCE_S, LOOK_S, AFTERWARDS_S = 60.0, 0.1, 1.0
 STILL = 10
@@ -55,7 +55,8 @@ def cluster(tour: Tour) -> dict[str, Any]:
             spread = database.collection("speeches", encoder="text", shards=SHARDS, copies=2)
             count, filling_s = fill(tour, spread)
             regions = wait_until_spread(database, spread)
-            tour.line(f"{count:,} paragraphs written in {seconds(filling_s)}; {regions} regions of meaning on {SHARDS} shards, each twice")
+            where = f"{regions} regions of meaning on {SHARDS} shards" if regions else "too few to be cut into regions"
+            tour.line(f"{count:,} paragraphs written in {seconds(filling_s)}, each on two shards; {where}")
             spread.search(QUESTIONS[0], k=1)  # the gateway loads its encoder
             asked = []
             for question in QUESTIONS:
@@ -117,7 +118,7 @@ def fill(tour: Tour, spread: Collection) -> tuple[int, float]:
 
 
 def wait_until_spread(database: Database, spread: Collection) -> int:
-    """Wait until the points are where they belong, and return how many regions there are."""
+    """Wait until the points are where they belong, and return how many regions there are; 0 when there are too few points for any."""
     until, still, before = time.monotonic() + PATIENCE_S, 0, -1
     while time.monotonic() < until:
         status = database.status()
@@ -125,7 +126,8 @@ def wait_until_spread(database: Database, spread: Collection) -> int:
         quiet = status["settled"] and len(positions) == 1 and positions == {before}
         still, before = still + 1 if quiet else 0, max(positions)
         if still == STILL:
-            return int(spread.info()["regions"])
+            told = spread.info()
+            return int(told["regions"]) if told["map_epoch"] else 0
         time.sleep(LOOK_S)  # points travel through the log: when all nodes have read it and none has work to do, they have arrived
     raise InternalError("the points are never spread over the shards")
 
