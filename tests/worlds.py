@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
-from paradox.model.events import Event
+from paradox.node.env import RealEnv
+from paradox.ports.env import Card
 
 
-class TestEnv:
-    """An Env without surprises. Background work runs at once."""
+class TestEnv(RealEnv):
+    """An Env without surprises."""
 
     __test__ = False
 
     def __init__(self, seed: int = 42, *, now_us: int = 1_700_000_000_000_000) -> None:
-        self.events: list[Event] = []
-        self._random = random.Random(seed)
+        super().__init__()
+        self._dice = random.Random(seed)
         self._start_us = self._now_us = now_us
 
     def now_us(self) -> int:
@@ -27,11 +27,8 @@ class TestEnv:
     def advance(self, seconds: float) -> None:
         self._now_us += round(seconds * 1e6)
 
+    def shuffle(self, cards: list[Card]) -> None:
+        self._dice.shuffle(cards)
+
     def random_bytes(self, count: int) -> bytes:
-        return self._random.randbytes(count)
-
-    def offload(self, work: Callable[[], None]) -> None:
-        work()
-
-    def record(self, event: Event) -> None:
-        self.events.append(event)
+        return self._dice.randbytes(count)

@@ -14,8 +14,10 @@ from paradox.client.sync import Database
 from paradox.model.points import Key
 from paradox.model.schema import Limits
 from paradox.node.database import HeldDatabase
+from paradox.node.env import RealEnv
 from paradox.node.member import Member
 from paradox.node.roles import connect_cluster
+from paradox.objects.disk import RealDisk
 from paradox.wire.nats import NatsBus
 
 WAIT_S, LOOK_S = 30, 0.01
@@ -35,7 +37,9 @@ class Members:
         for number in numbers:
             bus = NatsBus(self.servers.urls)
             replicas = min(3, len(self.servers.urls))
-            self.running[number] = Member(f"n{number}", self.folder / "store", bus, limits=self.limits, log_replicas=replicas)
+            self.running[number] = Member(
+                f"n{number}", self.folder / "store", bus, limits=self.limits, log_replicas=replicas, env=RealEnv(), disk=RealDisk()
+            )
 
     def stop(self, *numbers: int) -> None:
         for number in numbers:

@@ -13,6 +13,7 @@ from engine.small import opened
 from paradox.errors import QueryInvalid
 from paradox.model.queries import Answers, Coverage, Question
 from paradox.node.asking import Asking, Caller, groups_of
+from paradox.node.env import RealEnv
 
 CALLERS = 24
 
@@ -43,7 +44,7 @@ class Held:
 
 def all_at_once(held: Held, numbers: list[int]) -> list[int | Exception]:
     """Ask so that all but the first few wait for each other."""
-    asking = Asking(held)
+    asking = Asking(held, env=RealEnv())
 
     def ask(number: int) -> int | Exception:
         try:

@@ -132,7 +132,7 @@ def test_an_unfinished_tail_is_cut_by_a_writer_and_said() -> None:
     assert len(entries(open_log(disk, read_only=True))) == 9
     assert len(disk.contents()[FIRST]) == whole + 18
     log = open_log(disk, env=env)
-    assert env.events == [TailRepaired(log=str(FOLDER), position=10, bytes_cut=18)]
+    assert list(env.events) == [TailRepaired(log=str(FOLDER), position=10, bytes_cut=18)]
     assert len(disk.contents()[FIRST]) == whole
     assert log.append([[b"ten"]]) == 10
 

@@ -183,7 +183,7 @@ def test_a_log_that_cannot_be_repaired_says_why_and_loses_nothing(operation: str
     env = TestEnv()
     with pytest.raises(StoreReadOnly):
         FileLog.open(FOLDER, disk=FaultyDisk(disk, operation, errno.EROFS), env=env, limits=Limits())
-    assert env.events == []
+    assert list(env.events) == []
     assert entries(open_log(disk)) == [(1, b"one")]
 
 
@@ -216,4 +216,4 @@ def test_closing_a_full_disk_is_quiet_and_leaves_a_whole_log() -> None:
     log.close()
     env = TestEnv()
     assert len(entries(FileLog.open(FOLDER, disk=disk, env=env, limits=Limits()))) == 2
-    assert env.events == []
+    assert list(env.events) == []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -137,7 +136,7 @@ class JetStreamLog:
         self._streams = streams
         self._name = name
         self._env = streams.env
-        self._lock = threading.RLock()
+        self._lock = self._env.rlock()
         self._closed = False
         self._last = Mark(0, 0, 0)
         self._first = 1

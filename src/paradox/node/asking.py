@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
 
 import msgspec
 
 from paradox.model.queries import Answers, Question
+from paradox.ports.env import Env, Lock
 
 TOGETHER_MAX = 64
 LEADERS_MAX = 2
@@ -20,13 +20,13 @@ class Caller:
 
     __slots__ = ("answers", "called", "error", "leads", "question", "served")
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, called: Lock) -> None:
         self.question = question
         self.answers: Answers | None = None
         self.error: Exception | None = None
         self.leads = False
         self.served: list[Caller] = []
-        self.called = Lock()
+        self.called = called
         self.called.acquire()
 
     @property
@@ -38,16 +38,17 @@ class Caller:
 class Asking:
     """Who comes while few lead does so, and answers all who wait by then; afterwards the first of those who came later leads."""
 
-    def __init__(self, search: Callable[[list[Question]], list[Answers]]) -> None:
+    def __init__(self, search: Callable[[list[Question]], list[Answers]], *, env: Env) -> None:
         """search: answers questions that are alike but for their vectors."""
         self._search = search
-        self._guard = Lock()
+        self._env = env
+        self._guard = env.lock()
         self._leaders = 0
         self._waiting: deque[Caller] = deque()
 
     def search(self, question: Question) -> Answers:
         """Return the answers to a question of one vector. Raises what the search raises."""
-        caller = Caller(question)
+        caller = Caller(question, self._env.lock())
         try:
             with self._guard:
                 if self._leaders < LEADERS_MAX:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
 from typing import Protocol
 
 from paradox.errors import LogConflict, LogUnavailable
 from paradox.model.entries import Entry
 from paradox.model.points import Key, Points, joined
+from paradox.ports.env import Lock
 from paradox.ports.log import Log
 from paradox.wire.codec import encode
 
@@ -65,12 +65,13 @@ class Ticket:
 class Committer:
     """Orders writes: draft, append to the log, sync, apply. Whoever holds `turn` does it for all who wait."""
 
-    def __init__(self, log: Log, applier: Applier) -> None:
+    def __init__(self, log: Log, applier: Applier, turn: Lock) -> None:
+        """turn: held by who drafts, appends and applies."""
         self._log = log
         self._applier = applier
         self._waiting: deque[Ticket] = deque()
         self._torn = False
-        self.turn = Lock()
+        self.turn = turn
 
     def commit_points(self, points: Points) -> int:
         """Return the position of the entry that holds these points, once durable and applied. Raises what the log raises."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import RLock
 from typing import Any, Protocol
 
 from paradox.encode.catalogue import resolve
@@ -12,7 +11,6 @@ from paradox.model import operations as ops
 from paradox.model.schema import CollectionSpec, Limits, VectorSpec, check_name
 from paradox.node import reads, writes
 from paradox.node.catalogue import Kept
-from paradox.node.env import RealEnv
 from paradox.node.held import HeldCollection
 from paradox.node.kernels import NativeKernels
 from paradox.node.spec_words import check_same, wanted_spec
@@ -21,6 +19,7 @@ from paradox.node.worker import Worker
 from paradox.objects.local import LocalStore
 from paradox.ports.disk import Disk
 from paradox.ports.encode import Encoder
+from paradox.ports.env import Env
 from paradox.ports.log import Log
 
 
@@ -99,7 +98,7 @@ class HeldDatabase:
         *,
         path: str,
         disk: Disk,
-        env: RealEnv,
+        env: Env,
         limits: Limits,
         worker: Worker | None,
         read_only: bool = False,
@@ -120,7 +119,7 @@ class HeldDatabase:
         self._kernels = NativeKernels()
         self.held_anew: Callable[[OpenedCollection], None] = lambda _: None
         self._opened: dict[str, OpenedCollection] = {}
-        self._guard = RLock()
+        self._guard = env.rlock()
         self._closed = False
 
     # -- the Transport

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import msgspec
@@ -92,10 +91,10 @@ class HeldCollection:
         self.domains: NDArray[np.int32] | None = None  # of failure, for maps that are made here
         wanted = frozenset(range(spec.shards)) if shards is None else shards
         self.covered = wanted  # the shards that the newest manifest is a snapshot of
-        self._following = RLock()
-        self.committer = Committer(log, self)
+        self._following = env.rlock()
+        self.committer = Committer(log, self, env.lock())
         self.engine = self._open(wanted)
-        self.asking = Asking(lambda questions: self.engine.search_together(questions))
+        self.asking = Asking(lambda questions: self.engine.search_together(questions), env=env)
         self.refresh()
         for shard in sorted(wanted - self.engine.held):
             self.adopt(shard)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 
 import msgspec
@@ -24,11 +22,11 @@ from paradox.model.topology import ALIVE, WHO, node_subject
 from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
-from paradox.node.env import RealEnv
 from paradox.node.worker import Worker
-from paradox.objects.disk import RealDisk
 from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
+from paradox.ports.disk import Disk
+from paradox.ports.env import Env
 from paradox.router.nodes import Beat, Nodes
 from paradox.router.placement import domains
 from paradox.wire.operations import (
@@ -60,22 +58,22 @@ SCROLLS_MAX = 256
 class Member:
     """A running node."""
 
-    def __init__(self, name: str, store: Path, bus: Bus, *, limits: Limits, log_replicas: int) -> None:
+    def __init__(self, name: str, store: Path, bus: Bus, *, limits: Limits, log_replicas: int, env: Env, disk: Disk) -> None:
         """store: the folder where all nodes keep segments. Raises LogUnavailable, StoreUnreadable."""
         self.name = name
         self._bus = bus
-        self._env = RealEnv()
+        self._env = env
         streams = Streams(bus, env=self._env)
         register = Register(streams, replicas=log_replicas)
-        check_store(register, LocalStore(store, RealDisk()), env=self._env)
+        check_store(register, LocalStore(store, disk), env=self._env)
         self._nodes = Nodes(bus, env=self._env)
         self._started_s = self._env.elapsed_s()
         self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._alive, env=self._env, replicas=log_replicas)
-        self.database = HeldDatabase(self._catalogue, path=name, disk=RealDisk(), env=self._env, limits=limits, worker=Worker(self._env))
+        self.database = HeldDatabase(self._catalogue, path=name, disk=disk, env=self._env, limits=limits, worker=Worker(self._env))
         self.database.held_anew = self._held_anew
         self._register = register
         self._scrolls = Scrolls()
-        self._news = Condition()
+        self._news = env.condition()
         self._told = False
         self._looked_s = -LOOK_S
         self._closed = False
@@ -87,9 +85,7 @@ class Member:
         with suppress(LogConflict):  # it is registered already
             register.put(f"{NODES}.{name}", b"", revision=0)
         bus.serve(node_subject(name), self._answer, threads=THREADS)
-        self._threads = [Thread(target=work, name="paradox-member", daemon=True) for work in (self._follow, self._live)]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [env.start(work, "paradox-member") for work in (self._follow, self._live)]
 
     # -- following
 
@@ -114,7 +110,7 @@ class Member:
             except ParadoxError as error:
                 self.failure = error.message
             except Exception:
-                traceback.print_exc(file=sys.stderr)  # a bug of ours; a node that no longer follows would be worse
+                self._env.report_bug()  # a node that no longer follows would be worse
                 self.failure = "it failed while it followed the log; its own log says more"
             with self._news:
                 if not self._told and not self._closed:
@@ -203,7 +199,7 @@ class Member:
         except ParadoxError as error:
             return pack_error(error)
         except Exception:
-            traceback.print_exc(file=sys.stderr)  # the operator's; the caller learns only that it was our fault
+            self._env.report_bug()  # to the operator; the caller learns only that it was our fault
             return pack_error(InternalError("a node failed on this request", hint="its log says more; please report it"))
 
     def _reply(self, operation: Asked) -> bytes:

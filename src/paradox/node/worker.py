@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Condition, Thread
 from typing import Any
 
 from paradox.errors import ParadoxError
@@ -27,13 +26,12 @@ class Worker:
         self._upkeeps: dict[str, Upkeep] = {}
         self._held: dict[str, HeldCollection] = {}
         self._seen: dict[str, tuple[int, float]] = {}
-        self._changed = Condition()
+        self._changed = env.condition()
         self._closing = False
         self._settled = False
         self.working = ""
         self.failure = ""
-        self._thread = Thread(target=self._run, name="paradox-upkeep", daemon=True)
-        self._thread.start()
+        self._thread = env.start(self._run, "paradox-upkeep")
 
     def watch(self, held: HeldCollection, files: Any) -> None:
         """Begin to look after a collection. files: its local store."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -155,7 +154,7 @@ class Asker:
     def readers(self) -> list[str]:
         """Return the nodes in any order, for what each of them can tell."""
         alive = self.nodes.alive()
-        random.shuffle(alive)
+        self._env.shuffle(alive)
         return alive
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
-from threading import Condition
 
 import msgspec
 
@@ -30,7 +28,7 @@ class Nodes:
     def __init__(self, bus: Bus, *, env: Env) -> None:
         self._env = env
         self._heard: dict[str, tuple[float, Beat]] = {}
-        self._changed = Condition()
+        self._changed = env.condition()
         bus.hear(ALIVE, self._hear)
         bus.tell(WHO, b"")
 
@@ -57,7 +55,7 @@ class Nodes:
         """Return a node that lives and holds it for each shard; shards that none has are left out."""
         found: dict[int, str] = {}
         alive = self.alive()
-        random.shuffle(alive)  # a shard that moves is on two for a moment
+        self._env.shuffle(alive)  # a shard that moves is on two for a moment
         for name in alive:
             beat = self.beat(name)
             for shard in beat.holds.get(collection, ()) if beat is not None else ():
