@@ -6,6 +6,7 @@ from fractions import Fraction
 from threading import Thread
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -187,3 +188,13 @@ def test_zero_vectors_have_a_region_too() -> None:
     regions = map_of(np.random.default_rng(3), 5, 4)
     for metric in METRICS:
         assert (assign(np.zeros((3, 4), dtype=np.float32), regions, metric=metric)[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize("domains", [[0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 2, 3]])
+def test_copies_are_on_other_shards_and_in_other_domains_where_there_are_any(domains: list[int]) -> None:
+    dice = np.random.default_rng(4)
+    regions = msgspec.structs.replace(map_of(dice, 16, 8, shards=4), domain_of=np.array(domains, dtype=np.int32))
+    shards = regions.shard_of[assign(dice.normal(size=(200, 8)).astype(np.float32), regions, metric="cosine", copies=2)]
+    assert (shards[:, 0] != shards[:, 1]).all()
+    domain_of = np.array(domains)
+    assert (domain_of[shards[:, 0]] != domain_of[shards[:, 1]]).all() or len(set(domains)) == 1

@@ -73,8 +73,8 @@ def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int =
     """Return (n, copies) rows of `regions` that hold each of (n, d) `vectors`, nearest first; -1 where no further region exists.
 
     The second and third are complementary (SOAR spilling, Sun et al., arXiv 2404.00774): near, and in error where the first is not.
-    Where shards matter (more than one in the map) every copy is on another shard, and in another domain
-    of failure. Cost: n · r · d multiply-adds.
+    Where shards matter (more than one in the map) every copy is on another shard, and in another domain of failure where there is one.
+    Cost: n · r · d multiply-adds.
     """
     rows = len(vectors)
     lists = np.full((rows, copies), -1, dtype=np.int32)
@@ -94,8 +94,8 @@ class _Cells(msgspec.Struct, frozen=True):
     """A map of r regions as assignment uses it.
 
     squares (r,): of the centroids' lengths. lengths (r,): for cosine, ones for euclidean. between (r, r): products of the centroids,
-    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard (r,): or None
-    when copies need not be on different shards.
+    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard, domain (r,):
+    of each region, or None when copies need not be on different shards.
     """
 
     centroids: Matrix
@@ -104,6 +104,7 @@ class _Cells(msgspec.Struct, frozen=True):
     between: Matrix
     neighbours: NDArray[np.int64]
     shard: NDArray[np.int32] | None
+    domain: NDArray[np.int32] | None
 
 
 def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells:
@@ -111,17 +112,16 @@ def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells
     squares = np.einsum("rd,rd->r", centroids, centroids)
     lengths = np.sqrt(np.maximum(squares, 1)) if metric != "euclidean" else np.ones(len(centroids), dtype=np.float32)
     shard = regions.shard_of if regions.shard_of.max() > 0 else None
-    if shard is not None and regions.domain_of is not None:
-        shard = regions.domain_of[shard]
+    domain = shard if shard is None or regions.domain_of is None else regions.domain_of[shard]
     if not complementary:
-        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
+        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard, domain)
     between = products(centroids, centroids) / lengths / lengths[:, None]
     every = np.broadcast_to(np.arange(len(centroids)), between.shape)
     if shard is not None or len(centroids) <= NEIGHBOURS:
-        return _Cells(centroids, squares, lengths, between, every, shard)
+        return _Cells(centroids, squares, lengths, between, every, shard, domain)
     apart = squares if metric == "euclidean" else np.float32(0)
     neighbours = np.sort(np.argsort(apart - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
-    return _Cells(centroids, squares, lengths, between, neighbours, shard)
+    return _Cells(centroids, squares, lengths, between, neighbours, shard, domain)
 
 
 def _steps(vectors: Matrix, scale: float) -> Matrix:
@@ -140,11 +140,16 @@ def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> 
     near = cells.neighbours[first]
     loss = _spill_loss(steps, inner, near, first, cells, metric)
     rows = np.arange(len(steps))
-    apart = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
+    shard = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
+    domain = cells.domain if cells.domain is not None else shard
+    elsewhere = loss if domain is shard else loss.copy()
     for copy in range(1, copies):
-        loss[apart[near] == apart[lists[:, copy - 1]][:, None]] = np.inf
-        best = loss.argmin(axis=1)
-        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), near[rows, best], -1)
+        before = lists[:, copy - 1]
+        loss[shard[near] == shard[before][:, None]] = np.inf
+        elsewhere[domain[near] == domain[before][:, None]] = np.inf
+        wanted = np.where(np.isfinite(elsewhere.min(axis=1, keepdims=True)), elsewhere, loss)
+        best = wanted.argmin(axis=1)
+        lists[:, copy] = np.where(np.isfinite(wanted[rows, best]), near[rows, best], -1)
     return lists
 
 
