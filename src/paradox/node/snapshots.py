@@ -24,11 +24,12 @@ KEPT = 2
 class Snapshots:
     """The manifests that one holder writes, and those of others beside."""
 
-    def __init__(self, store: ObjectStore, folder: Path | None, *, node: str = "") -> None:
-        """node: who writes them; "" = the only one there is."""
+    def __init__(self, store: ObjectStore, folder: Path | None, *, node: str = "", shards: int = 1) -> None:
+        """node: who writes them; "" = the only one there is. shards: of the collection."""
         self._store = store
         self._folder = folder
         self._node = node
+        self._shards = shards
         self._prefix = f"{MANIFESTS}{node}/" if node else MANIFESTS
         self._made = max((int(name.rsplit("/", 1)[1]) for name in self.names()), default=0)
 
@@ -56,9 +57,13 @@ class Snapshots:
 
     def of_all(self) -> Iterator[Manifest]:
         """Yield every manifest that can be read, whoever wrote it."""
+        for _, manifest in self._of_all():
+            yield manifest
+
+    def _of_all(self) -> Iterator[tuple[str, Manifest]]:
         for name in self._store.list(MANIFESTS):
             with suppress(SegmentCorrupt, KeyError):
-                yield decode_manifest(self._store.get(name), name)
+                yield name, decode_manifest(self._store.get(name), name)
 
     def covering(self, shard: int) -> Manifest | None:
         """Return the newest snapshot of a shard, whoever wrote it."""
@@ -81,9 +86,8 @@ class Snapshots:
 
     def collect(self, quarantined: Iterable[str]) -> None:
         """Delete old manifests and the segments that only they named; the only writer also what a crash left."""
-        names = self.names()
         candidates: set[str] = set()
-        for name in names[:-KEPT]:
+        for name in self._superseded():
             candidates |= self._named(name)
             self._store.delete(name)
         kept = set(quarantined)
@@ -95,6 +99,24 @@ class Snapshots:
                 self._store.delete(name)
             assert self._folder is not None
             shutil.rmtree(self._folder / SEGMENTS / segment, ignore_errors=True)
+
+    def _superseded(self) -> list[str]:
+        """Return the own manifests that nobody needs: each of their shards has KEPT newer ones, whoever made them.
+
+        So the newest ones of a shard stay when it has gone to another node: the log was trimmed because they are there.
+        """
+        own = set(self.names()[:-KEPT])
+        if not self._node:
+            return sorted(own)
+        newer = [0] * self._shards
+        superseded = []
+        for name, manifest in sorted(self._of_all(), key=lambda one: (one[1].position, one[0]), reverse=True):
+            covered = [shard for shard in range(self._shards) if manifest.covers(shard)]
+            if name in own and all(newer[shard] >= KEPT for shard in covered):
+                superseded.append(name)
+            for shard in covered:
+                newer[shard] += 1
+        return superseded
 
     def _named(self, name: str) -> set[str]:
         with suppress(SegmentCorrupt, KeyError):  # nobody will open what a damaged manifest names
