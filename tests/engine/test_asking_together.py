@@ -85,7 +85,7 @@ def test_only_questions_that_differ_in_nothing_else_are_joined() -> None:
 
 
 def test_an_interrupted_leader_leaves_the_others_to_themselves() -> None:
-    asking = Asking(lambda questions: [answers(0) for _ in questions])
+    asking = Asking(lambda questions: [answers(0) for _ in questions], env=RealEnv())
     calls = 0
 
     def interrupted(questions: list[Question]) -> list[Answers]:

@@ -12,16 +12,27 @@ from paradox.model.points import Key, Points
 from paradox.model.topology import RegionMap
 
 
+class Once(msgspec.Struct, frozen=True):
+    """A request that is done once, however many nodes are asked for it.
+
+    name: random bytes that stand in the entry that does it. since: a position that the log had when it was first asked for.
+    """
+
+    name: bytes
+    since: int
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """New versions of points. regions: (n, copies) int32, the regions that hold each point, nearest first, as of map `epoch`.
 
-    moved: they are the versions that are there already, in other places.
+    moved: they are the versions that are there already, in other places. names: of the requests that this entry does.
     """
 
     points: Points
     regions: NDArray[np.int32]
     epoch: int
     moved: bool = False
+    names: tuple[bytes, ...] = ()
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +41,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[Key]
     payloads: list[bytes]
     stamp: int
+    names: tuple[bytes, ...] = ()
 
 
 class Remove(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +49,7 @@ class Remove(msgspec.Struct, frozen=True, kw_only=True):
 
     keys: list[Key]
     stamp: int
+    names: tuple[bytes, ...] = ()
 
 
 class MapChange(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from paradox.model.entries import Once
 from paradox.model.filters import Filter
 from paradox.model.points import Id, Key
 from paradox.model.queries import Answer, Question
@@ -49,7 +50,7 @@ class AddPoints(msgspec.Struct, frozen=True, kw_only=True):
 
     Columns of n rows. keys: None = made here. vectors: by name; empty with `texts` = encoded here. present: which rows have a vector,
     for names that not all rows have. payloads: MessagePack maps, None = empty. at_us: None = now. modality: None = "text" for texts, else
-    "vector".
+    "vector". once: so that asking several nodes adds them once.
     """
 
     collection: str
@@ -61,6 +62,7 @@ class AddPoints(msgspec.Struct, frozen=True, kw_only=True):
     payloads: list[bytes] | None = None
     at_us: NDArray[np.int64] | None = None
     modality: list[str] | None = None
+    once: Once | None = None
 
 
 class UpdatePoints(msgspec.Struct, frozen=True, kw_only=True):

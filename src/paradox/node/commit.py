@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from paradox.errors import LogConflict, LogUnavailable
-from paradox.model.entries import Entry
+from paradox.model.entries import Entry, Once
 from paradox.model.points import Key, Points, joined
 from paradox.ports.env import Lock
 from paradox.ports.log import Log
@@ -40,6 +42,10 @@ class Applier(Protocol):
         """Return the entry that adds points, against the state as of now."""
         ...
 
+    def find_done(self, once: Once) -> int | None:
+        """Return the position of the entry that does a request already. Raises LogUnavailable when that is not known."""
+        ...
+
     def apply(self, position: int, entry: Entry) -> None:
         """Apply the entry at the next position."""
         ...
@@ -50,13 +56,14 @@ class Applier(Protocol):
 
 
 class Ticket:
-    """One writer's place in the queue: points to write, or a draft of something else."""
+    """One writer's place in the queue: points to write, or a draft of something else; and the request that it is for."""
 
-    __slots__ = ("draft", "error", "points", "position", "settled")
+    __slots__ = ("draft", "error", "once", "points", "position", "settled")
 
-    def __init__(self, draft: Draft | None = None, points: Points | None = None) -> None:
+    def __init__(self, draft: Draft | None = None, points: Points | None = None, once: Once | None = None) -> None:
         self.draft = draft
         self.points = points
+        self.once = once
         self.position = 0
         self.error: BaseException | None = None
         self.settled = False
@@ -73,13 +80,16 @@ class Committer:
         self._torn = False
         self.turn = turn
 
-    def commit_points(self, points: Points) -> int:
-        """Return the position of the entry that holds these points, once durable and applied. Raises what the log raises."""
-        return self._commit(Ticket(points=points))
+    def commit_points(self, points: Points, once: Once | None = None) -> int:
+        """Return the position of the entry that holds these points, once durable and applied. Raises what the log raises.
 
-    def commit(self, draft: Draft) -> int:
-        """Return the position of the drafted entry, once durable and applied. Raises what the draft or the log raises."""
-        return self._commit(Ticket(draft))
+        once: of a request that another node may have been asked for too; then nothing is written again.
+        """
+        return self._commit(Ticket(points=points, once=once))
+
+    def commit(self, draft: Draft, once: Once | None = None) -> int:
+        """Return the position of the drafted entry, once durable and applied. Raises what the draft or the log raises. once: as above."""
+        return self._commit(Ticket(draft, once=once))
 
     def commit_alone(self, draft: Draft) -> int:
         """The same, but no other entry is drafted before this one is applied: for entries that change what drafts depend on."""
@@ -100,7 +110,7 @@ class Committer:
 
     def _commit_group(self, most: int) -> None:
         """Settle up to `most` waiting tickets, oldest first."""
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
+        group = self._next_group(most)
         try:
             last, drafted = self._append(_runs(group))
             if drafted:
@@ -121,9 +131,22 @@ class Committer:
             for ticket in group:
                 ticket.settled = True
 
+    def _next_group(self, most: int) -> list[Ticket]:
+        """Take up to `most` waiting tickets, oldest first, no two for one request."""
+        group: list[Ticket] = []
+        names: set[bytes] = set()
+        while self._waiting and len(group) < most:
+            once = self._waiting[0].once
+            if once is not None and once.name in names:
+                break
+            names |= {once.name} if once is not None else set()
+            group.append(self._waiting.popleft())
+        return group
+
     def _append(self, runs: list[list[Ticket]]) -> tuple[int, list[tuple[list[Ticket], Entry]]]:
         """Append an entry for each run, and return the last position and the entries. Who cannot be drafted hears of it alone."""
         for again in reversed(range(CONFLICTS_MAX)):
+            runs = self._undone(runs)
             drafted: list[tuple[list[Ticket], Entry]] = []
             for run in runs:
                 try:
@@ -144,10 +167,29 @@ class Committer:
             runs = [run for run, _ in drafted]
         return 0, []
 
+    def _undone(self, runs: list[list[Ticket]]) -> list[list[Ticket]]:
+        """Return the runs without the tickets whose requests the log holds already."""
+        left = []
+        for run in runs:
+            waiting = []
+            for ticket in run:
+                try:
+                    ticket.position = (ticket.once and self._applier.find_done(ticket.once)) or 0
+                except LogUnavailable as error:
+                    ticket.error = error
+                if not ticket.position and ticket.error is None:
+                    waiting.append(ticket)
+            if waiting:
+                left.append(waiting)
+        return left
+
     def _draft(self, run: list[Ticket]) -> Entry:
         if run[0].draft is not None:
-            return run[0].draft()
-        return self._applier.draft_write(joined([ticket.points for ticket in run if ticket.points is not None]))
+            entry = run[0].draft()
+        else:
+            entry = self._applier.draft_write(joined([ticket.points for ticket in run if ticket.points is not None]))
+        names = tuple(ticket.once.name for ticket in run if ticket.once is not None)
+        return msgspec.structs.replace(entry, names=names) if names else entry
 
 
 def _position(ticket: Ticket) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.errors import LogConflict, LogCorrupt, SegmentCorrupt, StoreReadOnly
-from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
+from paradox.model.entries import Entry, MapChange, Once, Patch, Remove, Write
 from paradox.model.events import SegmentQuarantined
 from paradox.model.points import Key, Points, hash_keys
 from paradox.model.schema import CollectionSpec, Limits
@@ -20,6 +20,7 @@ from paradox.model.stamps import next_stamp
 from paradox.model.topology import RegionMap
 from paradox.node.asking import Asking
 from paradox.node.commit import Committer
+from paradox.node.done import Done
 from paradox.node.snapshots import SEGMENTS, Snapshots
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
@@ -75,7 +76,7 @@ class HeldCollection:
         self.log = log
         self.store = store
         self.node = node
-        self.snapshots = Snapshots(store, folder, node=node)
+        self.snapshots = Snapshots(store, folder, node=node, shards=spec.shards)
         self.kernels = kernels
         self.env = env
         self.limits = limits
@@ -94,6 +95,7 @@ class HeldCollection:
         self._following = env.rlock()
         self.committer = Committer(log, self, env.lock())
         self.engine = self._open(wanted)
+        self._done = Done(self.engine.applied)
         self.asking = Asking(lambda questions: self.engine.search_together(questions), env=env)
         self.refresh()
         for shard in sorted(wanted - self.engine.held):
@@ -282,6 +284,8 @@ class HeldCollection:
                 self.stamp = max(self.stamp, stamp)
         self._verify_sources(engine, entry)
         engine.apply(position, entry)
+        if not isinstance(entry, MapChange):
+            self._done.note(entry.names, position)
         if not self.read_only and self.is_full():
             self.freeze()
 
@@ -327,23 +331,23 @@ class HeldCollection:
 
     # -- writing
 
-    def commit_write(self, points: Points) -> int:
+    def commit_write(self, points: Points, once: Once | None = None) -> int:
         """Make points durable and searchable. Returns the position. The stamp is given here."""
         self._check_writable()
         self.wait_for_room(self)
-        return self.committer.commit_points(points)
+        return self.committer.commit_points(points, once)
 
     def draft_write(self, points: Points) -> Write:
         """Return the entry that adds points: their stamp, and the regions that the map of now gives them."""
         points = msgspec.structs.replace(points, stamp=np.full(len(points), self._next_stamp(), dtype=np.uint64))
         return Write(points=points, regions=self.engine.assign_regions(points), epoch=self.engine.regions.epoch)
 
-    def commit_patch(self, keys: list[Key], payloads: list[bytes]) -> int:
+    def commit_patch(self, keys: list[Key], payloads: list[bytes], once: Once | None = None) -> int:
         """Set payload fields of points. Raises SegmentCorrupt when the points turn out to be in a damaged segment."""
         self._check_writable()
         self.wait_for_room(self)
         known = set(self.quarantined)
-        position = self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()))
+        position = self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()), once)
         found = sorted(self.quarantined.keys() - known)
         if found and self.locate(keys).keys() != set(keys):
             raise SegmentCorrupt(
@@ -352,10 +356,14 @@ class HeldCollection:
             )
         return position
 
-    def commit_remove(self, keys: list[Key]) -> int:
+    def commit_remove(self, keys: list[Key], once: Once | None = None) -> int:
         """Delete points."""
         self._check_writable()
-        return self.committer.commit(lambda: Remove(keys=keys, stamp=self._next_stamp()))
+        return self.committer.commit(lambda: Remove(keys=keys, stamp=self._next_stamp()), once)
+
+    def find_done(self, once: Once) -> int | None:
+        """Return the position of the entry that does a request already. Raises LogUnavailable when that is not known."""
+        return self._done.find(once)
 
     def commit_map(self, regions: RegionMap) -> int:
         """Change the map of regions. Raises LogConflict when another program changed it since this one was made."""

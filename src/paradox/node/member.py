@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock
@@ -99,23 +99,29 @@ class Member:
         self._wake(b"")
 
     def _follow(self) -> None:
+        looked = ""
         while not self._closed:
-            try:
-                if self._env.elapsed_s() - self._looked_s > LOOK_S:
-                    self._looked_s = self._env.elapsed_s()
-                    self._look()
+            if self._env.elapsed_s() - self._looked_s > LOOK_S:
+                self._looked_s = self._env.elapsed_s()
+                looked = self._failure_of(self._look)
+                if not looked:
                     self.holding.set()
-                self._follow_once()
-                self.failure = ""
-            except ParadoxError as error:
-                self.failure = error.message
-            except Exception:
-                self._env.report_bug()  # a node that no longer follows would be worse
-                self.failure = "it failed while it followed the log; its own log says more"
+            self.failure = self._failure_of(self._follow_once) or looked
             with self._news:
                 if not self._told and not self._closed:
                     self._news.wait(FOLLOW_S)
                 self._told = False
+
+    def _failure_of(self, work: Callable[[], None]) -> str:
+        """Do some work, and return what kept it from being done; "" = nothing."""
+        try:
+            work()
+        except ParadoxError as error:
+            return error.message
+        except Exception:
+            self._env.report_bug()  # a node that no longer follows would be worse
+            return "it failed while it followed the log; its own log says more"
+        return ""
 
     def _follow_once(self) -> None:
         try:
@@ -168,6 +174,7 @@ class Member:
             failure=self.failure,
             holds={collection: sorted(one.engine.held) for collection, one in held.items()},
             covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
+            stands={collection: one.engine.applied for collection, one in held.items()},
         )
         self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 

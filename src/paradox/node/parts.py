@@ -50,6 +50,7 @@ def ask_shards(held: HeldCollection, asked: AskShards) -> dict[str, Any]:
     for shard in asked.shards:
         answers[shard], visited = engine.search_shard(asked.question, shard, known)
         visits += visited
+    _refuse_others(held, asked.shards)  # again: one may have been given up meanwhile
     return {
         "shards": answers,
         "position": position,
@@ -68,16 +69,18 @@ def _refuse_others(held: HeldCollection, shards: Iterable[int]) -> None:
 
 def count_words(held: HeldCollection, asked: CountWords) -> list[Any]:
     """Return how common the words of each text are in shards."""
-    _refuse_others(held, asked.shards)
     found = held.engine.word_statistics(asked.texts, asked.shards)
+    _refuse_others(held, asked.shards)
     return [[one.rows, [[field, word, count] for (field, word), count in one.counts.items()]] for one in found]
 
 
 def fetch_keys(opened: OpenedCollection, asked: FetchKeys) -> dict[str, Any]:
     """Return points by id."""
-    fields = {field: getattr(asked, field) for field in asked.__struct_fields__}
+    fields = {field: getattr(asked, field) for field in GetPoints.__struct_fields__}
     position = opened.held.engine.applied
-    return {"found": get(opened, GetPoints(**fields)), "position": max(position, asked.after), "moved": opened.held.engine.moved}
+    found = get(opened, GetPoints(**fields))
+    _refuse_others(opened.held, asked.shards)  # afterwards: one may have been given up meanwhile
+    return {"found": found, "position": max(position, asked.after), "moved": opened.held.engine.moved}
 
 
 def count_shards(held: HeldCollection, asked: CountShards) -> dict[str, Any]:
@@ -103,9 +106,9 @@ def scroll_shards(held: HeldCollection, asked: ScrollShards) -> tuple[Iterator[A
 def _views(held: HeldCollection, asked: CountShards | FindKeys | ScrollShards) -> tuple[list[tuple[Segment, Mask]], dict[str, Any]]:
     """Return, of each segment, the live rows that its shard answers for while others are down, and that match; and of which position."""
     prepare(held, asked.after)
-    _refuse_others(held, asked.shards)
     down = np.array(asked.down, dtype=np.int16)
     with held.committer.turn:
+        _refuse_others(held, asked.shards)
         place = {"position": held.engine.applied, "moved": held.engine.moved}
         taken = [(segment, live) for number in asked.shards for segment, live in _answering(held, number, down)]
     return [(segment, _matching(segment, live, asked.where)) for segment, live in taken], place
@@ -134,5 +137,5 @@ def _matching(segment: Segment, live: Mask, where: Filter | None) -> Mask:
 def write(held: HeldCollection, asked: Write) -> int:
     """Log a change of points that were found to be there, and return its position."""
     if asked.payloads is None:
-        return held.commit_remove(asked.keys)
-    return held.commit_patch(asked.keys, asked.payloads)
+        return held.commit_remove(asked.keys, asked.once)
+    return held.commit_patch(asked.keys, asked.payloads, asked.once)

@@ -51,7 +51,7 @@ def add(opened: OpenedCollection, operation: AddPoints, origin: str, limits: Lim
         origin=origin,
         present=dict(operation.present),
     )
-    position = held.commit_write(points)
+    position = held.commit_write(points, operation.once)
     return Receipt(ids=[id_of(key) for key in keys] if operation.keys is None or _has_uuid(keys) else list(keys), position=position)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ from paradox.router.nodes import Nodes
 from paradox.wire.operations import Asked, LookAt, NextPage, pack_operation, unpack_reply
 
 HEDGE_READ_S, HEDGE_WRITE_S = 0.25, 3.0
-"""How long one node may take before a second is asked too. A write that both do is done once: it has one id, or sets the same again."""
+"""How long one node may take before a second is asked too. A write carries a name, so that it is done once: see `entries.Once`."""
 REPLY_S = 60.0
 AGAIN_S = 0.05
 ASKED_MAX = 3
@@ -42,14 +42,14 @@ class Asker:
         """Wait a moment before asking again."""
         self._bus.wait(AGAIN_S)
 
-    def at_once(self, asked: Any, layout: Layout | None = None, told: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, Any]]:
+    def at_once(self, asked: Any, layout: Layout, told: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, Any]]:
         """Return what each node found, none of them so far behind another that a point which moved between them is seen by neither.
 
-        layout: ask those who answer for each point; None = whoever has it. told: takes the replies.
+        told: takes the replies. Raises NodesUnreachable when nobody can answer for some points.
         """
         until = self._env.elapsed_s() + self._timeout_s
         while True:
-            replies = self.each(asked) if layout is None else self._of_shards(asked, layout)
+            replies = self._of_shards(asked, layout)
             moved = max(reply["moved"] for reply in replies.values())
             if moved <= min(reply["position"] for reply in replies.values()):
                 if told is not None:
@@ -65,7 +65,7 @@ class Asker:
         while True:
             holders = self.nodes.holders(layout.id, layout.spec.shards)
             down = sorted(set(range(layout.spec.shards)) - holders.keys())
-            if not down or (layout.spec.copies > 1 and holders):
+            if not layout.may_hide(down):
                 questions = {
                     node: msgspec.structs.replace(asked, shards=sorted(shard for shard, one in holders.items() if one == node), down=down)
                     for node in sorted(set(holders.values()))

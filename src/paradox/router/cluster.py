@@ -24,6 +24,7 @@ from paradox.errors import (
 )
 from paradox.model import operations as ops
 from paradox.model.admit import check_keys, check_payloads
+from paradox.model.entries import Once
 from paradox.model.filters import Filter
 from paradox.model.points import Key, id_of, made_keys
 from paradox.model.queries import Answer, Answers, Plan, Question
@@ -166,6 +167,7 @@ class ClusterTransport:
         if operation.keys is None:  # so that asking a second node adds them once
             keys = made_keys(rows, self._env.now_us() // 1000, self._env.random_bytes(10 * rows))
             operation = msgspec.structs.replace(operation, keys=keys)
+        operation = msgspec.structs.replace(operation, once=self._once(operation.collection))
         receipt: ops.Receipt = self._asker.one(operation, self._asker.writers(operation.collection))
         return self._wrote(operation.collection, receipt)
 
@@ -179,7 +181,9 @@ class ClusterTransport:
         missing = next((key for key in keys if key not in there), None)
         if missing is not None:
             raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
-        position = self._asker.one(Write(collection=name, keys=keys, payloads=operation.payloads), self._asker.writers(name))
+        position = self._asker.one(
+            Write(collection=name, keys=keys, payloads=operation.payloads, once=self._once(name)), self._asker.writers(name)
+        )
         return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in keys], position=position))
 
     def _delete(self, operation: ops.DeletePoints) -> ops.Receipt:
@@ -194,8 +198,13 @@ class ClusterTransport:
             gone = self._fresh(name, ops.GetPoints(collection=name, keys=operation.keys or []), self._get).keys
         if not gone:
             return ops.Receipt(ids=[], position=self._written.get(name, 0))
-        position = self._asker.one(Write(collection=name, keys=gone), self._asker.writers(name))
+        position = self._asker.one(Write(collection=name, keys=gone, once=self._once(name)), self._asker.writers(name))
         return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in gone], position=position))
+
+    def _once(self, name: str) -> Once:
+        """Return what makes a write be done once. A node that was asked in vain may do it after another has, and after other writes."""
+        since = max(self._written.get(name, 0), self._asker.nodes.position(self._layout(name).id))
+        return Once(self._env.random_bytes(16), since)
 
     def _wrote(self, name: str, receipt: ops.Receipt) -> ops.Receipt:
         self._written[name] = max(receipt.position, self._written.get(name, 0))
@@ -295,8 +304,8 @@ class ClusterTransport:
 
     def _get(self, operation: Any) -> Answer:
         """Return points by id: the nodes are asked all at once, and two of them may have one."""
-        fields = {field: getattr(operation, field) for field in operation.__struct_fields__}
-        answers = [answer for _, answer in self._asker.at_once(FetchKeys(**fields))]
+        fields = {field: getattr(operation, field) for field in ops.GetPoints.__struct_fields__}
+        answers = [answer for _, answer in self._asker.at_once(FetchKeys(**fields), self._layout(operation.collection))]
         place = {key: (number, row) for number, answer in enumerate(answers) for row, key in enumerate(answer.keys)}
         return picked(answers, [place[key] for key in dict.fromkeys(operation.keys) if key in place])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +44,10 @@ class Layout:
         """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them."""
         anywhere = question.using != self.spec.main or is_filtered(question)
         return choose_patience(self.routing, recall=question.recall, exact=question.exact or anywhere, shards=self.spec.shards)
+
+    def may_hide(self, down: Sequence[int]) -> bool:
+        """Tell whether all copies of a point may be on shards that are down: copies are on different shards."""
+        return len(down) >= self.spec.copies
 
     def order(self, queries: NDArray[Any], question: Question) -> list[list[int]]:
         """Return all shards for each of (q, d) queries, the one with the nearest region first."""

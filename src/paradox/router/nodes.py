@@ -14,12 +14,16 @@ LONG_AGO_S = float("-inf")
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says of itself. holds: the shards of each collection that it has; covers: those it has made a snapshot of, too."""
+    """What a node says of itself.
+
+    holds: the shards of each collection that it has; covers: those it has made a snapshot of, too. stands: the log position of each.
+    """
 
     name: str
     failure: str = ""
     holds: dict[str, list[int]] = {}
     covers: dict[str, list[int]] = {}
+    stands: dict[str, int] = {}
 
 
 class Nodes:
@@ -62,6 +66,11 @@ class Nodes:
                 if shard < shards:
                     found[shard] = name
         return found
+
+    def position(self, collection: str) -> int:
+        """Return the latest log position of a collection that was heard of."""
+        with self._changed:
+            return max((beat.stands.get(collection, 0) for _, beat in self._heard.values()), default=0)
 
     def bury(self, name: str) -> None:
         """Count a node as dead until it says something."""

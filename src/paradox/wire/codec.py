@@ -53,6 +53,7 @@ def encode(entry: Entry) -> Body:
                 "keys": points.keys,
                 "modality": _runs(points.modality),
                 "origin": points.origin,
+                **_names(entry),
             }
             columns: dict[str, NDArray[Any]] = {
                 "regions": regions,
@@ -65,11 +66,15 @@ def encode(entry: Entry) -> Body:
             columns |= {f"present.{name}": mask for name, mask in points.present.items()}
             return _body("write", facts, columns, points.payloads)
         case Patch(keys=keys, payloads=payloads, stamp=stamp):
-            return _body("patch", {"keys": keys, "payloads": payloads, "stamp": stamp}, {}, [])
+            return _body("patch", {"keys": keys, "payloads": payloads, "stamp": stamp, **_names(entry)}, {}, [])
         case Remove(keys=keys, stamp=stamp):
-            return _body("remove", {"keys": keys, "stamp": stamp}, {}, [])
+            return _body("remove", {"keys": keys, "stamp": stamp, **_names(entry)}, {}, [])
         case MapChange(map=regions_map):
             return _body("map", map_facts(regions_map), map_columns(regions_map), [])
+
+
+def _names(entry: Write | Patch | Remove) -> dict[str, Any]:
+    return {"names": entry.names} if entry.names else {}
 
 
 def map_facts(regions: RegionMap) -> dict[str, Any]:
@@ -146,6 +151,7 @@ def _array(body: memoryview, base: int, column: Column) -> NDArray[Any]:
 
 def _entry(head: Head, columns: dict[str, NDArray[Any]]) -> Entry:
     facts = head.facts
+    names = tuple(facts.get("names", ()))
     match head.kind:
         case "write":
             keys: list[Key] = facts["keys"]
@@ -160,11 +166,11 @@ def _entry(head: Head, columns: dict[str, NDArray[Any]]) -> Entry:
                 origin=facts["origin"],
                 present=_named(columns, "present."),
             )
-            return Write(points=points, regions=columns["regions"], epoch=facts["epoch"], moved=facts.get("moved", False))
+            return Write(points=points, regions=columns["regions"], epoch=facts["epoch"], moved=facts.get("moved", False), names=names)
         case "patch":
-            return Patch(keys=facts["keys"], payloads=facts["payloads"], stamp=facts["stamp"])
+            return Patch(keys=facts["keys"], payloads=facts["payloads"], stamp=facts["stamp"], names=names)
         case "remove":
-            return Remove(keys=facts["keys"], stamp=facts["stamp"])
+            return Remove(keys=facts["keys"], stamp=facts["stamp"], names=names)
         case "map":
             return MapChange(map=map_from(facts, columns))
         case kind:

@@ -14,6 +14,7 @@ import numpy as np
 
 from paradox.errors import FeatureMissing, InternalError, ParadoxError, error_of
 from paradox.model import operations as ops
+from paradox.model.entries import Once
 from paradox.model.filters import Filter
 from paradox.model.points import Key, id_of
 from paradox.model.queries import Answer, Question
@@ -49,10 +50,15 @@ class CountWords(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """From a router to a node: points by id, as far as they are there. Reply: {"found": Answer, "position", "moved"}."""
+    """From a router to a node that holds these shards: points by id, as far as they are there.
+
+    Reply: {"found": Answer, "position", "moved"}.
+    """
 
     collection: str
     keys: list[Key]
+    shards: list[int] = []
+    down: list[int] = []
     with_vectors: bool = False
     using: str = ""
     after: int = 0
@@ -103,12 +109,13 @@ class NextPage(msgspec.Struct, frozen=True, kw_only=True):
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: log this change of points that were found to be there. payloads: fields to set; None = delete.
 
-    Reply: the position.
+    once: so that asking several nodes does it once. Reply: the position.
     """
 
     collection: str
     keys: list[Key]
     payloads: list[bytes] | None = None
+    once: Once | None = None
 
 
 Asked: TypeAlias = ops.Operation | LookAt | AskShards | CountWords | FetchKeys | CountShards | FindKeys | ScrollShards | NextPage | Write
@@ -136,6 +143,8 @@ def unpack_operation(raw: bytes) -> Asked:
         fields["question"] = _question(fields["question"])
     if fields.get("where") is not None:
         fields["where"] = msgspec.convert(fields["where"], Filter)
+    if fields.get("once") is not None:
+        fields["once"] = msgspec.convert(fields["once"], Once)
     operation: Asked = kind(**fields)
     return operation
 
