@@ -5,6 +5,7 @@
 
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --no-header --no-emit-index-url --quiet
+SIM_SECONDS := $(if $(CI),300,60)
 SET_UP := pyproject.toml tools/set_up.sh
 
 help: ## List what can be made
@@ -13,13 +14,15 @@ help: ## List what can be made
 demo: .venv/.ready-demo ## Take the guided tour on 236 years of speeches
 	$(BIN)/paradox demo
 
-test: lint ## Check style, types, imports and behaviour, in ten minutes or less
+test: lint ## Check style, types, imports and behaviour, in fifteen minutes or less
+	$(BIN)/paradox sim --seconds $(SIM_SECONDS)
 	$(BIN)/python -m pytest
 
 test-full: lint ## The same, with the slow tests
 	$(BIN)/python -m pytest -m "not soak" --timeout=1800
 
 soak: .venv/.ready-test ## Crash a thousand times and count what was lost
+	$(BIN)/paradox sim --worlds 2000
 	$(BIN)/python -m pytest -m soak --timeout=0
 
 bench: .venv/.ready-bench ## Measure Paradox and its peers side by side

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from conformance.bus import BusConformance
 from log_servers import LogServers
 from paradox.ports.bus import Silence
 from paradox.wire.nats import NatsBus
@@ -27,34 +28,8 @@ def other(servers: LogServers) -> Iterator[NatsBus]:
     bus.close()
 
 
-@pytest.mark.parametrize("size", [0, 1, 512 << 10, (512 << 10) + 1, 5 << 20])
-def test_bodies_of_any_size_go_and_come(bus: NatsBus, other: NatsBus, size: int) -> None:
-    other.serve("echo", lambda body: body[::-1], threads=2)
-    body = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    assert bus.ask(["echo"], body, hedge_s=1, timeout_s=10) == ("echo", body[::-1])
-
-
-def test_many_ask_at_once(bus: NatsBus, other: NatsBus) -> None:
-    other.serve("echo", lambda body: body, threads=4)
-    bodies = [bytes([number]) * (number * 30_000) for number in range(50)]
-    assert bus.ask_all([("echo", body) for body in bodies], timeout_s=20) == bodies
-
-
-def test_nobody_is_there(bus: NatsBus) -> None:
-    started = time.monotonic()
-    with pytest.raises(Silence) as caught:
-        bus.ask(["nobody"], b"x", hedge_s=5, timeout_s=5)
-    assert caught.value.nobody
-    assert time.monotonic() - started < 2
-
-
-def test_who_does_not_answer_is_helped_by_another(bus: NatsBus, other: NatsBus) -> None:
-    stop = threading.Event()
-    other.serve("slow", lambda _: b"slow" if stop.wait(20) else b"never", threads=1)
-    other.serve("quick", lambda _: b"quick", threads=1)
-    assert bus.ask(["slow", "quick"], b"", hedge_s=0.05, timeout_s=10) == ("quick", b"quick")
-    assert bus.ask(["nobody", "quick"], b"", hedge_s=10, timeout_s=10) == ("quick", b"quick")
-    stop.set()
+class TestNatsBus(BusConformance):
+    """Over a real server."""
 
 
 @pytest.mark.parametrize("again", [False, True])

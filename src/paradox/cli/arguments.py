@@ -16,7 +16,7 @@ from paradox.model.schema import METRICS, TIME_BUCKETS
 DEFAULT_FOLDER, DEMO_FOLDER, CLUSTER_FOLDER = "./memory", "~/.cache/paradox/demo", "./cluster"
 FOLDERS = MappingProxyType({"demo": DEMO_FOLDER, "up": CLUSTER_FOLDER})
 """Of verbs with a default folder of their own."""
-OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve", "up"))
+OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve", "sim", "up"))
 """Commands that look at this machine and take no --url."""
 CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "cluster", "map")
 
@@ -249,6 +249,12 @@ def _bench(parser: ArgumentParser) -> None:
     bench.add_arguments(parser)
 
 
+def _sim(parser: ArgumentParser) -> None:
+    from paradox.cli import simulating
+
+    simulating.add_arguments(parser)
+
+
 def _nothing(parser: ArgumentParser) -> None:
     """Take nothing beyond what every command takes."""
 
@@ -328,5 +334,12 @@ VERBS = (
     Verb("doctor", "check the machine, the folder and the parts we stand on", "paradox doctor", _nothing, INSIDE),
     Verb("verify", "read every stored byte against its checksum", "paradox verify --json", _nothing, INSIDE),
     Verb("bench", "measure speed, memory and recall on this machine", "paradox bench --json", _bench, INSIDE),
+    Verb(
+        "sim",
+        "whole clusters in virtual time, with faults: are the promises kept?",
+        "paradox sim --seed 7\nparadox sim --seconds 60",
+        _sim,
+        INSIDE,
+    ),
 )
 VERB_NAMES = tuple(verb.name for verb in VERBS)

@@ -385,6 +385,13 @@ def verify(arguments: Namespace, screen: Screen) -> int:
     return PARTIAL
 
 
+def run_sim(arguments: Namespace, screen: Screen) -> int:
+    """Live through simulated clusters."""
+    from paradox.cli.simulating import simulate
+
+    return simulate(arguments, screen)
+
+
 def run_doctor(arguments: Namespace, screen: Screen) -> int:
     """Check the machine, the folder and the parts we stand on."""
     from paradox.cli.doctor import examine
@@ -413,5 +420,6 @@ VERB_FUNCTIONS: Mapping[str, Callable[[Namespace, Screen], int]] = MappingProxyT
         "doctor": run_doctor,
         "verify": verify,
         "bench": run_bench,
+        "sim": run_sim,
     }
 )
