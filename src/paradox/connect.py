@@ -42,10 +42,11 @@ def connect(
     Raises StoreUnreadable, StoreLocked, FormatTooNew, LogCorrupt, GatewayUnreachable, AuthDenied, LogUnavailable, NodesUnreachable,
     ExtraMissing, FeatureMissing, InvalidRequest.
     """
+    from paradox.client.session import Session
     from paradox.client.sync import Database
 
     place = _place(target, key=key, hub=hub, interest=interest, origin=origin)
-    return Database(_open(place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only))
+    return Database(Session(_open(place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only)))
 
 
 async def connect_async(
@@ -60,10 +61,12 @@ async def connect_async(
 ) -> AsyncDatabase:
     """Open a database for callers that await. Arguments and errors as for `connect`."""
     from paradox.client.aio import AsyncDatabase
+    from paradox.client.session import Session
     from paradox.wire.inprocess import Offloaded, aside
 
     place = _place(target, key=key, hub=hub, interest=interest, origin=origin)
-    return AsyncDatabase(Offloaded(await aside(_open, place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only)))
+    transport = await aside(_open, place, key=key, origin=origin, timeout_s=timeout_s, read_only=read_only)
+    return AsyncDatabase(Offloaded(Session(transport)))
 
 
 def _open(place: str | None, *, key: str | None, origin: object, timeout_s: object, read_only: bool) -> Transport:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from log_servers import LogServers
+from paradox.client.session import Session
 from paradox.client.sync import Database
 from paradox.model.points import Key
 from paradox.model.schema import Limits
@@ -47,7 +48,7 @@ class Members:
 
     def connect(self) -> Database:
         """Return a database that asks these nodes, as a gateway would."""
-        self.databases.append(Database(connect_cluster(tuple(self.servers.urls), timeout_s=10)))
+        self.databases.append(Database(Session(connect_cluster(tuple(self.servers.urls), timeout_s=10))))
         return self.databases[-1]
 
     def transport(self, number: int) -> HeldDatabase:

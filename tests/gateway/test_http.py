@@ -23,6 +23,7 @@ import paradox
 from paradox.errors import (
     AuthDenied,
     CollectionMissing,
+    DeadlineExceeded,
     GatewayUnreachable,
     InvalidRequest,
     RequestUnreadable,
@@ -403,6 +404,24 @@ def test_https_to_a_server_without_it_is_said(address: str) -> None:
     with pytest.raises(GatewayUnreachable, match="does not speak https") as caught:
         paradox.connect(address.replace("http:", "https:"), timeout_s=0)
     assert caught.value.hint == f"if it serves without TLS, give {address}"
+
+
+def test_each_client_reads_what_it_wrote_also_where_another_made_the_collection_anew(address: str) -> None:
+    with paradox.connect(address) as one, paradox.connect(address) as other:
+        notes = one.collection("sessions", dimensions=2)
+        for number in range(5):
+            notes.add(ids=[number], vectors=[[1, 0]])
+        assert notes.count() == notes.count(consistency="strong") == other["sessions"].count(consistency="eventual") == 5
+        other.drop("sessions")
+        anew = other.collection("sessions", dimensions=2)
+        anew.add(ids=[1], vectors=[[1, 0]])
+        assert notes.count() == anew.count() == 1
+        assert [hit.id for hit in notes.search([1, 0])] == [1]
+        with pytest.raises(DeadlineExceeded):
+            notes.count(after=100)
+        other.drop("sessions")
+    status, problem, _ = ask(address, "POST", "/v1/collections/x/count", {"consistency": "maybe"})
+    assert (status, problem["code"]) == (400, "query.invalid")
 
 
 def test_dropping_twice_says_so(address: str) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from paradox.client import intake, transfer
 from paradox.client.hits import Hit, Hits, found_points, hits_of, rows_of
 from paradox.client.intake import Parts
-from paradox.client.questions import LIMITS, Terms, Where, check_consistency, position_of, question_of, questions_of, using_of
+from paradox.client.questions import LIMITS, Terms, Where, level_of, position_of, question_of, questions_of, using_of
 from paradox.client.transfer import Export, Import, Progress
 from paradox.model import operations
 from paradox.model.filter_syntax import as_filter
@@ -171,13 +171,13 @@ class AsyncCollection:
         consistency: Consistency | None = None,
     ) -> Hits:
         """Return the points that exist among `ids`, in the order asked. Their score and distance mean nothing."""
-        check_consistency(consistency)
         operation = operations.GetPoints(
             collection=self.name,
             keys=intake.keys_given(ids),
             with_vectors=with_vectors,
             using=using_of(self._view, using),
             after=position_of(after),
+            consistency=level_of(consistency),
         )
         return found_points(await self._transport.send(operation))
 
@@ -205,8 +205,9 @@ class AsyncCollection:
 
         like: ask with a stored point. where: a filter, as text or built with `field`. between: event times (start, end), both included.
         using: one of several named vectors. mode: "vector", "text" (full text) or "hybrid". recall: the share of the true nearest that the
-        search is planned for; exact=True looks at all. after: a receipt whose writes must be seen. within_s: answer in this time with what
-        was found. explain: measure the recall of this very search into `.plan`.
+        search is planned for; exact=True looks at all. after: a receipt whose writes must be seen. consistency: "session" sees what was
+        written through this connection, "strong" all that was acknowledged to anybody, "eventual" waits for nothing. within_s: answer in
+        this time with what was found. explain: measure the recall of this very search into `.plan`.
         Raises QueryInvalid, VectorDimensions, VectorNotFinite, FilterSyntax, FilterField, NumberRange, PointMissing, DeadlineExceeded.
         """
         terms = Terms(
@@ -311,8 +312,12 @@ class AsyncCollection:
 
     async def count(self, where: Where = None, *, after: Receipt | int | None = None, consistency: Consistency | None = None) -> int:
         """Return how many points there are, or how many match a filter."""
-        check_consistency(consistency)
-        operation = operations.CountPoints(collection=self.name, where=as_filter(where, LIMITS), after=position_of(after))
+        operation = operations.CountPoints(
+            collection=self.name,
+            where=as_filter(where, LIMITS),
+            after=position_of(after),
+            consistency=level_of(consistency),
+        )
         count: int = await self._transport.send(operation)
         return count
 
@@ -327,7 +332,6 @@ class AsyncCollection:
         consistency: Consistency | None = None,
     ) -> AsyncIterator[Hit]:
         """Yield every point of one consistent view, one by one, whatever is written meanwhile. batch: points fetched at a time."""
-        check_consistency(consistency)
         operation = operations.ScrollPoints(
             collection=self.name,
             where=as_filter(where, LIMITS),
@@ -335,6 +339,7 @@ class AsyncCollection:
             with_vectors=with_vectors,
             using=using_of(self._view, using),
             after=position_of(after),
+            consistency=level_of(consistency),
         )
         return (hit async for page in self._pages(operation) for hit in page)
 

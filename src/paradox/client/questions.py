@@ -14,12 +14,12 @@ from paradox.model.filter_syntax import as_filter
 from paradox.model.filters import Expression, Filter
 from paradox.model.operations import CollectionView, Receipt
 from paradox.model.points import Key, key_of
-from paradox.model.queries import MODES, Question
+from paradox.model.queries import MODES, Consistency, Question
 from paradox.model.schema import Limits
 
 Where: TypeAlias = str | Expression | Filter | None
 LIMITS = Limits()
-CONSISTENCIES = ("eventual", "session", "strong")
+CONSISTENCIES: tuple[Consistency, ...] = ("eventual", "session", "strong")
 QUERY_HINT = "give a text, a vector, or like=id"
 
 
@@ -85,10 +85,12 @@ def position_of(after: Receipt | int | None) -> int:
     raise QueryInvalid(f"after={after!r:.80} is no position", hint="give the receipt of a write, or its .position")
 
 
-def check_consistency(consistency: str | None) -> None:
-    """Raise QueryInvalid unless it is a level or None. In one process all levels are strong."""
-    if consistency is not None and consistency not in CONSISTENCIES:
+def level_of(consistency: str | None) -> Consistency:
+    """Return a level of consistency, "session" for None. Raises QueryInvalid."""
+    level = next((one for one in CONSISTENCIES if one == (consistency or "session")), None)
+    if level is None:
         raise QueryInvalid(f"consistency={consistency!r:.80} is unknown", hint=f"choose one of {', '.join(CONSISTENCIES)}")
+    return level
 
 
 def _question(view: CollectionView, vectors: Any, texts: tuple[str, ...], terms: Terms) -> Question:
@@ -102,7 +104,6 @@ def _question(view: CollectionView, vectors: Any, texts: tuple[str, ...], terms:
         raise QueryInvalid(f"modality is of type {type(terms.modality).__name__}; expected a word", hint="such as 'text' or 'image'")
     if not isinstance(terms.recall, (int, float, np.number)) or isinstance(terms.recall, bool):
         raise NumberRange(f"recall is of type {type(terms.recall).__name__}; expected a number", hint="give recall=0.95")
-    check_consistency(terms.consistency)
     return Question(
         vectors=vectors,
         texts=texts,
@@ -115,6 +116,7 @@ def _question(view: CollectionView, vectors: Any, texts: tuple[str, ...], terms:
         recall=float(terms.recall),
         exact=bool(terms.exact),
         after=position_of(terms.after),
+        consistency=level_of(terms.consistency),
         deadline_s=None if terms.within_s is None else _seconds(terms.within_s),
         with_payload=bool(terms.with_payload),
         with_vectors=bool(terms.with_vectors),

@@ -11,7 +11,7 @@ import numpy as np
 
 from paradox.client import intake
 from paradox.client.payloads import decode_payload
-from paradox.client.questions import LIMITS, Terms, position_of, question_of, questions_of, using_of
+from paradox.client.questions import LIMITS, Terms, level_of, position_of, question_of, questions_of, using_of
 from paradox.client.times import datetime_of
 from paradox.errors import NumberRange
 from paradox.model import operations as ops
@@ -108,12 +108,14 @@ def _point(point: Any, form: Form) -> Any:
 
 def _update(call: Call) -> bodies.ReceiptReply:
     body: bodies.UpdateBody = call.body
-    return _receipt(call.database.send(intake.update(call.name, call.ids(body.ids), body.payload)))
+    operation = intake.update(call.name, call.ids(body.ids), body.payload)
+    return _receipt(call.database.send(msgspec.structs.replace(operation, after=position_of(body.after))))
 
 
 def _delete(call: Call) -> bodies.ReceiptReply:
     body: bodies.DeleteBody = call.body
-    return _receipt(call.database.send(intake.deletion(call.name, call.ids(body.ids), as_filter(body.where, LIMITS))))
+    operation = intake.deletion(call.name, call.ids(body.ids), as_filter(body.where, LIMITS))
+    return _receipt(call.database.send(msgspec.structs.replace(operation, after=position_of(body.after))))
 
 
 def _get(call: Call) -> bodies.PointsReply:
@@ -124,6 +126,7 @@ def _get(call: Call) -> bodies.PointsReply:
         with_vectors=body.with_vectors,
         using=using_of(call.view(), body.using),
         after=position_of(body.after),
+        consistency=level_of(body.consistency),
     )
     return bodies.PointsReply(hits=_rows(call.database.send(operation), call.form))
 
@@ -160,7 +163,12 @@ def _explain(call: Call) -> Plan:
 
 def _count(call: Call) -> dict[str, int]:
     body: bodies.CountBody = call.body
-    operation = ops.CountPoints(collection=call.name, where=as_filter(body.where, LIMITS), after=position_of(body.after))
+    operation = ops.CountPoints(
+        collection=call.name,
+        where=as_filter(body.where, LIMITS),
+        after=position_of(body.after),
+        consistency=level_of(body.consistency),
+    )
     return {"count": call.database.send(operation)}
 
 
@@ -175,6 +183,7 @@ def _scroll(call: Call) -> Iterator[Any]:
         with_vectors=body.with_vectors,
         using=using_of(call.view(), body.using),
         after=position_of(body.after),
+        consistency=level_of(body.consistency),
     )
     scroll: ops.Scroll = call.database.send(operation)
     yield bodies.ScrollReply(total=scroll.total, position=scroll.position)

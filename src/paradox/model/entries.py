@@ -58,4 +58,8 @@ class MapChange(msgspec.Struct, frozen=True, kw_only=True):
     map: RegionMap
 
 
-Entry: TypeAlias = Write | Patch | Remove | MapChange
+class Barrier(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing. That it could be appended proves that whoever did so knew all entries before it."""
+
+
+Entry: TypeAlias = Write | Patch | Remove | MapChange | Barrier

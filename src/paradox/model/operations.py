@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from paradox.model.entries import Once
 from paradox.model.filters import Filter
 from paradox.model.points import Id, Key
-from paradox.model.queries import Answer, Question
+from paradox.model.queries import Answer, Consistency, Question
 from paradox.model.schema import CollectionSpec
 
 
@@ -29,10 +29,11 @@ class OpenCollection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CollectionView(msgspec.Struct, frozen=True, kw_only=True):
-    """An open collection as its client sees it."""
+    """An open collection as its client sees it. id: tells it from an earlier or a later one of its name; "" where there is none."""
 
     name: str
     spec: CollectionSpec
+    id: str = ""
 
 
 class ListCollections(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,19 +67,21 @@ class AddPoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdatePoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Set payload fields of points, leaving vectors alone. Reply: Receipt. Raises PointMissing."""
+    """Set payload fields of points, leaving vectors alone. after: a position whose writes are seen. Reply: Receipt. Raises PointMissing."""
 
     collection: str
     keys: list[Key]
     payloads: list[bytes]
+    after: int = 0
 
 
 class DeletePoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Delete points by id or by filter. Reply: Receipt naming what was there and is gone."""
+    """Delete points by id or by filter. after: a position whose writes are seen. Reply: Receipt naming what was there and is gone."""
 
     collection: str
     keys: list[Key] | None = None
     where: Filter | None = None
+    after: int = 0
 
 
 class GetPoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,7 @@ class GetPoints(msgspec.Struct, frozen=True, kw_only=True):
     with_vectors: bool = False
     using: str = ""
     after: int = 0
+    consistency: Consistency = "session"
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +120,7 @@ class CountPoints(msgspec.Struct, frozen=True, kw_only=True):
     collection: str
     where: Filter | None = None
     after: int = 0
+    consistency: Consistency = "session"
 
 
 class ScrollPoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +132,7 @@ class ScrollPoints(msgspec.Struct, frozen=True, kw_only=True):
     with_vectors: bool = False
     using: str = ""
     after: int = 0
+    consistency: Consistency = "session"
 
 
 class Scroll(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from paradox.model.points import Key
 Mode: TypeAlias = Literal["vector", "text", "hybrid"]
 MODES: tuple[Mode, ...] = ("vector", "text", "hybrid")
 Consistency: TypeAlias = Literal["eventual", "session", "strong"]
+"""What a reader sees at least: whatever is there; what was written through its own connection; all that was acknowledged to anybody."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     recall: float = 0.95
     exact: bool = False
     after: int = 0
+    consistency: Consistency = "session"
     deadline_s: float | None = None
     with_payload: bool = True
     with_vectors: bool = False

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from paradox.errors import LogConflict, LogUnavailable
-from paradox.model.entries import Entry, Once
+from paradox.model.entries import Barrier, Entry, Once
 from paradox.model.points import Key, Points, joined
 from paradox.ports.env import Lock
 from paradox.ports.log import Log
@@ -56,7 +56,7 @@ class Applier(Protocol):
 
 
 class Ticket:
-    """One writer's place in the queue: points to write, or a draft of something else; and the request that it is for."""
+    """One writer's place in the queue: points to write, a draft of something else, or neither: a barrier; and the request it is for."""
 
     __slots__ = ("draft", "error", "once", "points", "position", "settled")
 
@@ -67,6 +67,11 @@ class Ticket:
         self.position = 0
         self.error: BaseException | None = None
         self.settled = False
+
+    @property
+    def is_barrier(self) -> bool:
+        """Whether it asks for nothing but a place at the end of the log."""
+        return self.draft is None and self.points is None
 
 
 class Committer:
@@ -90,6 +95,10 @@ class Committer:
     def commit(self, draft: Draft, once: Once | None = None) -> int:
         """Return the position of the drafted entry, once durable and applied. Raises what the draft or the log raises. once: as above."""
         return self._commit(Ticket(draft, once=once))
+
+    def commit_barrier(self) -> int:
+        """Return a position that no entry acknowledged so far is beyond, once applied: those who ask at the same time share an entry."""
+        return self._commit(Ticket())
 
     def commit_alone(self, draft: Draft) -> int:
         """The same, but no other entry is drafted before this one is applied: for entries that change what drafts depend on."""
@@ -186,6 +195,8 @@ class Committer:
     def _draft(self, run: list[Ticket]) -> Entry:
         if run[0].draft is not None:
             entry = run[0].draft()
+        elif run[0].is_barrier:
+            entry = Barrier()
         else:
             entry = self._applier.draft_write(joined([ticket.points for ticket in run if ticket.points is not None]))
         names = tuple(ticket.once.name for ticket in run if ticket.once is not None)
@@ -199,11 +210,17 @@ def _position(ticket: Ticket) -> int:
 
 
 def _runs(group: list[Ticket]) -> list[list[Ticket]]:
-    """Return the tickets in order, neighbours together that can be written as one: small, alike, and naming no point twice."""
+    """Return the tickets in order, neighbours together that can be written as one: small, alike, and naming no point twice.
+
+    All barriers are one, and the last.
+    """
     runs: list[list[Ticket]] = []
     keys: set[Key] = set()
     count = 0
+    barriers = [ticket for ticket in group if ticket.is_barrier]
     for ticket in group:
+        if ticket.is_barrier:
+            continue
         points = ticket.points
         last = runs[-1][0].points if runs else None
         count += len(points) if points is not None else 0
@@ -221,4 +238,4 @@ def _runs(group: list[Ticket]) -> list[list[Ticket]]:
             runs.append([ticket])
             count = len(points) if points is not None else 0
             keys = set(points.keys) if points is not None and len(group) > 1 else set()
-    return runs
+    return [*runs, barriers] if barriers else runs

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import xxhash
+
 from paradox.encode.catalogue import resolve
 from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, ParadoxError, StoreClosed, StoreReadOnly, StoreUnreadable
 from paradox.model import operations as ops
@@ -62,6 +64,11 @@ class OpenedCollection:
         self.held = held
         self.mark = mark
         self.encoders: dict[str, Encoder] = {}
+
+    def view(self) -> ops.CollectionView:
+        """Return it as clients see it."""
+        id = f"{xxhash.xxh3_64_intdigest(repr(self.mark).encode()):016x}"
+        return ops.CollectionView(name=self.held.name, spec=self.held.spec, id=id)
 
     def encoder(self, vector: str) -> Encoder:
         """Return the encoder of a vector. Raises EncoderMismatch when the collection has none, or one this program does not know."""
@@ -259,7 +266,7 @@ class HeldDatabase:
     def _open_collection(self, name: str, wanted: dict[str, Any], *, create: bool) -> ops.CollectionView:
         check_name(name)
         if not create and not wanted:
-            return ops.CollectionView(name=name, spec=self.opened(name).held.spec)
+            return self.opened(name).view()
         with self._guard:
             if create and name not in self._opened and name not in self.catalogue.names():
                 if self.read_only:
@@ -274,7 +281,7 @@ class HeldDatabase:
             else:
                 opened = self.opened(name)
                 opened.encoders.update(check_same(name, opened.held.spec, wanted, resolve))
-            return ops.CollectionView(name=name, spec=opened.held.spec)
+            return opened.view()
 
     def _drop(self, name: str) -> None:
         if self.read_only:

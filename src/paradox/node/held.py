@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.errors import LogConflict, LogCorrupt, SegmentCorrupt, StoreReadOnly
-from paradox.model.entries import Entry, MapChange, Once, Patch, Remove, Write
+from paradox.model.entries import Barrier, Entry, MapChange, Once, Patch, Remove, Write
 from paradox.model.events import SegmentQuarantined
 from paradox.model.points import Key, Points, hash_keys
 from paradox.model.schema import CollectionSpec, Limits
@@ -81,6 +81,8 @@ class HeldCollection:
         self.env = env
         self.limits = limits
         self.read_only = read_only
+        self.changed = 0  # the last position that did more than hold a place
+        self._barriers = 0  # since the growing segments were set aside last
         self.frozen: list[Frozen] = []
         self.quarantined: dict[str, str] = {}
         self.found_damaged: dict[str, str] = {}  # by the last verify
@@ -284,8 +286,12 @@ class HeldCollection:
                 self.stamp = max(self.stamp, stamp)
         self._verify_sources(engine, entry)
         engine.apply(position, entry)
-        if not isinstance(entry, MapChange):
+        if isinstance(entry, Write | Patch | Remove):
             self._done.note(entry.names, position)
+        if isinstance(entry, Barrier):
+            self._barriers += 1
+        else:
+            self.changed = position
         if not self.read_only and self.is_full():
             self.freeze()
 
@@ -316,8 +322,8 @@ class HeldCollection:
         engine.shards[shard].exchange([segment], None)
 
     def is_full(self) -> bool:
-        """Tell whether a growing segment has reached its limit of points or bytes."""
-        return any(
+        """Tell whether a growing segment has reached its limit of points or bytes, or readers have put as much into the log."""
+        return self._barriers >= self.limits.growing_points_max or any(
             shard.growing.rows >= self.limits.growing_points_max or shard.growing.size_bytes >= self.limits.growing_bytes_max
             for shard in self.engine.shards
         )
@@ -325,7 +331,8 @@ class HeldCollection:
     def freeze(self) -> None:
         """Set all growing segments aside at this position. The caller holds the commit turn, or is the only thread."""
         growing = {shard.number: frozen for shard in self.engine.shards if (frozen := shard.freeze()) is not None}
-        if growing or not self.engine.held <= self.covered:
+        full, self._barriers = self._barriers >= self.limits.growing_points_max, 0
+        if growing or full or not self.engine.held <= self.covered:
             self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held))
             self.frozen_changed()
 
@@ -364,6 +371,11 @@ class HeldCollection:
     def find_done(self, once: Once) -> int | None:
         """Return the position of the entry that does a request already. Raises LogUnavailable when that is not known."""
         return self._done.find(once)
+
+    def commit_barrier(self) -> int:
+        """Return a position that is not before anything acknowledged so far, proven by an entry of its own. Raises as a write."""
+        self._check_writable()
+        return self.committer.commit_barrier()
 
     def commit_map(self, regions: RegionMap) -> int:
         """Change the map of regions. Raises LogConflict when another program changed it since this one was made."""

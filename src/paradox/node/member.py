@@ -32,6 +32,7 @@ from paradox.router.placement import domains
 from paradox.wire.operations import (
     Asked,
     AskShards,
+    Barrier,
     CountShards,
     CountWords,
     FetchKeys,
@@ -228,6 +229,8 @@ class Member:
             case ScrollShards(collection=name):
                 pages, told = parts.scroll_shards(self.database.opened(name).held, operation)
                 return pack_reply({"found": self._scrolls.add(self._env.random_bytes(8).hex(), pages)} | told)
+            case Barrier(collection=name):
+                return pack_reply(self.database.opened(name).held.commit_barrier())
             case Write(collection=name):
                 return pack_reply(parts.write(self.database.opened(name).held, operation))
             case ops.DescribeDatabase():

@@ -60,7 +60,7 @@ class Worker:
     def settled(self) -> bool:
         """Tell whether nothing is running or due, the work of idle times included."""
         with self._changed:
-            return self._settled and all(self._seen[name][0] == held.engine.applied for name, held in self._held.items())
+            return self._settled and all(self._seen[name][0] == held.changed for name, held in self._held.items())
 
     def wait_until_settled(self, timeout_s: float) -> bool:
         """Wait for `settled`, at most so long, and return it."""
@@ -128,10 +128,10 @@ class Worker:
 
     def _is_idle(self, held: HeldCollection) -> bool:
         """Tell whether nothing was written to a collection for a while."""
-        now, applied = self._env.elapsed_s(), held.engine.applied
+        now, changed = self._env.elapsed_s(), held.changed
         last, since = self._seen.get(held.name, (-1, now))
-        if last != applied:
-            self._seen[held.name] = (applied, now)
+        if last != changed:
+            self._seen[held.name] = (changed, now)
             self._settled = False
             return False
         return now - since >= self._idle_after_s

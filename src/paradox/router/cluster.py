@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from paradox.errors import (
     BatchEmpty,
     DeadlineExceeded,
+    NodesUnreachable,
     ParadoxError,
     PointMissing,
     QueryInvalid,
@@ -39,6 +40,7 @@ from paradox.router.joining import measured, picked, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
 from paradox.wire.operations import (
+    Barrier,
     CountShards,
     FetchKeys,
     FindKeys,
@@ -51,6 +53,7 @@ from paradox.wire.operations import (
 WRITES = (ops.AddPoints, ops.UpdatePoints, ops.DeletePoints, ops.DropCollection)
 Encode = Callable[[str, CollectionSpec, str, list[str]], NDArray[Any]]
 Reply = TypeVar("Reply")
+Read = TypeVar("Read", ops.GetPoints, ops.CountPoints, ops.ScrollPoints)
 
 
 class ClusterTransport:
@@ -65,7 +68,6 @@ class ClusterTransport:
         self._read_only = read_only
         self._layouts: dict[str, Layout] = {}
         self._fields: dict[str, dict[str, frozenset[str]]] = {}
-        self._written: dict[str, int] = {}
         self._closed = False
         self._timeout_s = timeout_s
         if not self._asker.nodes.wait_for(timeout_s):
@@ -97,11 +99,11 @@ class ClusterTransport:
             case ops.ExplainPlan():
                 return self._explain(operation)
             case ops.GetPoints():
-                return self._fresh(operation.collection, operation, self._get)
+                return self._read(operation, self._get)
             case ops.CountPoints():
-                return self._fresh(operation.collection, operation, self._count)
+                return self._read(operation, self._count)
             case ops.ScrollPoints():
-                return self._fresh(operation.collection, operation, self._scroll)
+                return self._read(operation, self._scroll)
             case ops.DescribeCollection():
                 return together.collection(self._asker.each(operation))
             case ops.DescribeDatabase():
@@ -128,7 +130,6 @@ class ClusterTransport:
     def _forget(self, name: str) -> None:
         self._layouts.pop(name, None)
         self._fields.pop(name, None)
-        self._written.pop(name, None)
 
     def _layout(self, name: str) -> Layout:
         return self._layouts.get(name) or self._look(name)
@@ -169,7 +170,7 @@ class ClusterTransport:
             operation = msgspec.structs.replace(operation, keys=keys)
         operation = msgspec.structs.replace(operation, once=self._once(operation.collection))
         receipt: ops.Receipt = self._asker.one(operation, self._asker.writers(operation.collection))
-        return self._wrote(operation.collection, receipt)
+        return receipt
 
     def _update(self, operation: ops.UpdatePoints) -> ops.Receipt:
         name, keys = operation.collection, operation.keys
@@ -177,14 +178,13 @@ class ClusterTransport:
             raise BatchEmpty("the update names no point", hint="give at least one id")
         check_keys(keys)
         check_payloads(operation.payloads, self._limits)
-        there = set(self._fresh(name, ops.GetPoints(collection=name, keys=keys), self._get).keys)
+        there = self._there(name, keys, operation.after)
         missing = next((key for key in keys if key not in there), None)
         if missing is not None:
             raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
-        position = self._asker.one(
-            Write(collection=name, keys=keys, payloads=operation.payloads, once=self._once(name)), self._asker.writers(name)
-        )
-        return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in keys], position=position))
+        change = Write(collection=name, keys=keys, payloads=operation.payloads, once=self._once(name, operation.after))
+        position = self._asker.one(change, self._asker.writers(name))
+        return ops.Receipt(ids=[id_of(key) for key in keys], position=position)
 
     def _delete(self, operation: ops.DeletePoints) -> ops.Receipt:
         name = operation.collection
@@ -193,30 +193,38 @@ class ClusterTransport:
         if operation.where is not None:
             self._layout(name)
             self._check_filter(name, operation.where)
-            gone = self._fresh(name, FindKeys(collection=name, shards=[], down=[], where=operation.where), self._find)
+            gone = self._find(FindKeys(collection=name, shards=[], down=[], where=operation.where, after=self._end(name)))
         else:
-            gone = self._fresh(name, ops.GetPoints(collection=name, keys=operation.keys or []), self._get).keys
+            there = self._there(name, operation.keys or [], operation.after)
+            gone = [key for key in dict.fromkeys(operation.keys or []) if key in there]
         if not gone:
-            return ops.Receipt(ids=[], position=self._written.get(name, 0))
-        position = self._asker.one(Write(collection=name, keys=gone, once=self._once(name)), self._asker.writers(name))
-        return self._wrote(name, ops.Receipt(ids=[id_of(key) for key in gone], position=position))
+            return ops.Receipt(ids=[], position=operation.after)
+        change = Write(collection=name, keys=gone, once=self._once(name, operation.after))
+        position = self._asker.one(change, self._asker.writers(name))
+        return ops.Receipt(ids=[id_of(key) for key in gone], position=position)
 
-    def _once(self, name: str) -> Once:
+    def _once(self, name: str, after: int = 0) -> Once:
         """Return what makes a write be done once. A node that was asked in vain may do it after another has, and after other writes."""
-        since = max(self._written.get(name, 0), self._asker.nodes.position(self._layout(name).id))
-        return Once(self._env.random_bytes(16), since)
+        return Once(self._env.random_bytes(16), max(after, self._asker.nodes.position(self._layout(name).id)))
 
-    def _wrote(self, name: str, receipt: ops.Receipt) -> ops.Receipt:
-        self._written[name] = max(receipt.position, self._written.get(name, 0))
-        return receipt
+    def _there(self, name: str, keys: Sequence[Key], after: int) -> set[Key]:
+        """Return which points there are. That one is missing is believed of nodes that have seen the log's end only."""
+        there = set(self._fetch(FetchKeys(collection=name, keys=list(keys), after=after)).keys)
+        missing = [key for key in keys if key not in there]
+        if missing:
+            there |= set(self._fetch(FetchKeys(collection=name, keys=missing, after=self._end(name))).keys)
+        return there
 
     # -- searches
 
     def _search(self, operation: ops.Ask) -> Answers:
         started = self._env.elapsed_s()
         name = operation.collection
+        if operation.question.consistency == "strong":
+            after = max(operation.question.after, self._end(name))
+            operation = msgspec.structs.replace(operation, question=msgspec.structs.replace(operation.question, after=after))
         question = self._settled(operation)
-        visits, found = self._fresh(name, question, partial(self._visited, name))
+        visits, found = self._if_made_anew(name, lambda: self._visited(name, question))
         answers = Answers(of=found, position=visits.position, coverage=visits.coverage())
         if operation.question.explain:
             elapsed = self._env.elapsed_s() - started
@@ -242,8 +250,7 @@ class ClusterTransport:
         )
 
     def _vector_of(self, name: str, spec: CollectionSpec, after: int, key: Key, using: str) -> NDArray[Any] | None:
-        asked = FetchKeys(collection=name, keys=[key], with_vectors=True, using=using, after=after)
-        answer = self._fresh(name, asked, self._get)
+        answer = self._fetch(FetchKeys(collection=name, keys=[key], with_vectors=True, using=using, after=after))
         if not answer.keys or answer.vectors is None:
             raise KeyError(key)
         vector: NDArray[Any] = answer.vectors[0]
@@ -302,10 +309,13 @@ class ClusterTransport:
 
     # -- reads of all nodes
 
-    def _get(self, operation: Any) -> Answer:
+    def _get(self, operation: ops.GetPoints) -> Answer:
+        fields = {field: getattr(operation, field) for field in FetchKeys.__struct_fields__}
+        return self._fetch(FetchKeys(**fields))
+
+    def _fetch(self, operation: FetchKeys) -> Answer:
         """Return points by id: the nodes are asked all at once, and two of them may have one."""
-        fields = {field: getattr(operation, field) for field in ops.GetPoints.__struct_fields__}
-        answers = [answer for _, answer in self._asker.at_once(FetchKeys(**fields), self._layout(operation.collection))]
+        answers = [answer for _, answer in self._asker.at_once(operation, self._layout(operation.collection))]
         place = {key: (number, row) for number, answer in enumerate(answers) for row, key in enumerate(answer.keys)}
         return picked(answers, [place[key] for key in dict.fromkeys(operation.keys) if key in place])
 
@@ -324,7 +334,7 @@ class ClusterTransport:
         if operation.where is not None:
             self._layout(name)
             self._check_filter(name, operation.where)
-        fields = {field: getattr(operation, field) for field in operation.__struct_fields__}
+        fields = {field: getattr(operation, field) for field in ops.ScrollPoints.__struct_fields__ if field != "consistency"}
         told: dict[str, dict[str, Any]] = {}
         scrolls = self._asker.at_once(ScrollShards(shards=[], down=[], **fields), self._layout(name), told)
         position = min(one["position"] for one in told.values())
@@ -335,17 +345,26 @@ class ClusterTransport:
             while (page := self._asker.one(NextPage(scroll=scroll), [node])) is not None:
                 yield page
 
-    # -- reading what was written before
+    # -- how much is seen
 
-    def _fresh(self, name: str, operation: Any, ask: Callable[[Any], Reply]) -> Reply:
-        """Ask a collection for nothing older than what was written through here."""
-        after = self._written.get(name, 0)
-        if after <= operation.after:
-            return ask(operation)
+    def _read(self, operation: Read, ask: Callable[[Read], Reply]) -> Reply:
+        """Ask at the level of consistency that an operation names; what "session" means its sender knows, and says by a position."""
+        name = operation.collection
+        if operation.consistency == "strong":
+            operation = msgspec.structs.replace(operation, after=max(operation.after, self._end(name)))
+        return self._if_made_anew(name, lambda: ask(operation))
+
+    def _end(self, name: str) -> int:
+        """Return a position that is not before anything that was acknowledged to anybody, proven by an entry of the log."""
+        position: int = self._asker.one(Barrier(collection=name), self._asker.writers(name))
+        return position
+
+    def _if_made_anew(self, name: str, ask: Callable[[], Reply]) -> Reply:
+        """Ask, and once more where nobody had what was asked for, since somebody dropped the collection and made it anew."""
+        known = self._layouts.get(name)
         try:
-            return ask(msgspec.structs.replace(operation, after=after))
-        except DeadlineExceeded:
-            if operation.__class__ is Question and operation.deadline_s is not None:
+            return ask()
+        except NodesUnreachable:
+            if known is None or self._look(name).id == known.id:
                 raise
-            self._forget(name)  # somebody dropped the collection, and made it anew
-            return ask(operation)
+            return ask()

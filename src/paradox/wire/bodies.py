@@ -62,6 +62,7 @@ class UpdateBody(Body):
 
     ids: list[Any]
     payload: Any
+    after: int | None = None
 
 
 class DeleteBody(Body):
@@ -69,6 +70,7 @@ class DeleteBody(Body):
 
     ids: list[Any] | None = None
     where: Where = None
+    after: int | None = None
 
 
 class GetBody(Body):
@@ -78,6 +80,7 @@ class GetBody(Body):
     with_vectors: bool = False
     using: str | None = None
     after: int | None = None
+    consistency: Word = None
 
 
 class TermsBody(Body):
@@ -92,7 +95,7 @@ class TermsBody(Body):
     recall: Number = 0.95
     exact: bool = False
     after: int | None = None
-    consistency: str | None = None
+    consistency: Word = None
     with_payload: bool = True
     with_vectors: bool = False
     within_s: Number = None
@@ -119,6 +122,7 @@ class CountBody(Body):
 
     where: Where = None
     after: int | None = None
+    consistency: Word = None
 
 
 class ScrollBody(Body):
@@ -129,6 +133,7 @@ class ScrollBody(Body):
     with_vectors: bool = False
     using: str | None = None
     after: int | None = None
+    consistency: Word = None
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True):

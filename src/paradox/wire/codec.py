@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paradox.errors import FormatTooNew, LogCorrupt
-from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
+from paradox.model.entries import Barrier, Entry, MapChange, Patch, Remove, Write
 from paradox.model.points import Key, Points
 from paradox.model.topology import RegionMap
 from paradox.ports.log import Body
@@ -71,6 +71,8 @@ def encode(entry: Entry) -> Body:
             return _body("remove", {"keys": keys, "stamp": stamp, **_names(entry)}, {}, [])
         case MapChange(map=regions_map):
             return _body("map", map_facts(regions_map), map_columns(regions_map), [])
+        case Barrier():
+            return _body("barrier", {}, {}, [])
 
 
 def _names(entry: Write | Patch | Remove) -> dict[str, Any]:
@@ -173,6 +175,8 @@ def _entry(head: Head, columns: dict[str, NDArray[Any]]) -> Entry:
             return Remove(keys=facts["keys"], stamp=facts["stamp"], names=names)
         case "map":
             return MapChange(map=map_from(facts, columns))
+        case "barrier":
+            return Barrier()
         case kind:
             raise ValueError(f"unknown kind {kind!r}")
 

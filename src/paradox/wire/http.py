@@ -117,16 +117,17 @@ class HttpTransport:
                 return self._ask(operation)
             case ops.AddPoints():
                 return self._add(operation)
-            case ops.GetPoints(collection=name, keys=keys, with_vectors=with_vectors, using=using, after=after):
-                body = bodies.GetBody(ids=keys, with_vectors=with_vectors, using=using or None, after=after or None)
+            case ops.GetPoints(collection=name, keys=keys, with_vectors=with_vectors, using=using):
+                body = bodies.GetBody(ids=keys, with_vectors=with_vectors, using=using or None, **_seeing(operation))
                 return _answer(self._post(name, "points/get", body, _Points).hits)
-            case ops.UpdatePoints(collection=name, keys=keys, payloads=payloads):
-                update = bodies.UpdateBody(ids=keys, payload=[msgspec.Raw(payload) for payload in payloads])
+            case ops.UpdatePoints(collection=name, keys=keys, payloads=payloads, after=after):
+                update = bodies.UpdateBody(ids=keys, payload=[msgspec.Raw(payload) for payload in payloads], after=after or None)
                 return _receipt(self._request("PATCH", _points(name), update, bodies.ReceiptReply))
-            case ops.DeletePoints(collection=name, keys=keys, where=where):
-                return _receipt(self._post(name, "points/delete", bodies.DeleteBody(ids=keys, where=_text(where)), bodies.ReceiptReply))
-            case ops.CountPoints(collection=name, where=where, after=after):
-                return self._post(name, "count", bodies.CountBody(where=_text(where), after=after or None), dict[str, int])["count"]
+            case ops.DeletePoints(collection=name, keys=keys, where=where, after=after):
+                gone = bodies.DeleteBody(ids=keys, where=_text(where), after=after or None)
+                return _receipt(self._post(name, "points/delete", gone, bodies.ReceiptReply))
+            case ops.CountPoints(collection=name, where=where):
+                return self._post(name, "count", bodies.CountBody(where=_text(where), **_seeing(operation)), dict[str, int])["count"]
             case ops.ScrollPoints():
                 return self._scroll(operation)
             case ops.ExplainPlan(collection=name, question=question, like=like):
@@ -226,7 +227,7 @@ class HttpTransport:
             batch=operation.batch,
             with_vectors=operation.with_vectors,
             using=operation.using or None,
-            after=operation.after or None,
+            **_seeing(operation),
         )
         connection, response = self._exchange("POST", f"{_collection(operation.collection)}/scroll", pack(body, "msgpack"), REPLY_S)
         frames = _frames(response)
@@ -366,6 +367,11 @@ def _unpacked(raw: bytes, kind: type[Reply]) -> Reply:
         raise GatewayUnreachable("the answer is not one of Paradox", hint="is this the address of a Paradox gateway?") from None
 
 
+def _seeing(asked: Question | ops.GetPoints | ops.CountPoints | ops.ScrollPoints) -> dict[str, Any]:
+    """Return what a body says of how much must be seen. A gateway knows no sessions: the position says what they ask for."""
+    return {"after": asked.after or None, "consistency": None if asked.consistency == "session" else asked.consistency}
+
+
 def _terms(question: Question) -> dict[str, Any]:
     return {
         "k": question.k,
@@ -376,7 +382,7 @@ def _terms(question: Question) -> dict[str, Any]:
         "mode": question.mode,
         "recall": question.recall,
         "exact": question.exact,
-        "after": question.after or None,
+        **_seeing(question),
         "with_payload": question.with_payload,
         "with_vectors": question.with_vectors,
         "within_s": question.deadline_s,

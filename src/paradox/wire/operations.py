@@ -106,6 +106,15 @@ class NextPage(msgspec.Struct, frozen=True, kw_only=True):
     scroll: str
 
 
+class Barrier(msgspec.Struct, frozen=True, kw_only=True):
+    """From a router to a node: a position of a collection's log that is not before anything acknowledged to anybody so far.
+
+    Reply: the position of an entry that says nothing, or of one that others asked for at the same time.
+    """
+
+    collection: str
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: log this change of points that were found to be there. payloads: fields to set; None = delete.
 
@@ -118,7 +127,9 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     once: Once | None = None
 
 
-Asked: TypeAlias = ops.Operation | LookAt | AskShards | CountWords | FetchKeys | CountShards | FindKeys | ScrollShards | NextPage | Write
+Asked: TypeAlias = (
+    ops.Operation | LookAt | AskShards | CountWords | FetchKeys | CountShards | FindKeys | ScrollShards | NextPage | Barrier | Write
+)
 KINDS: Mapping[str, Any] = MappingProxyType({kind.__name__: kind for kind in get_args(Asked)})
 
 
