@@ -116,3 +116,17 @@ def test_readers_share_barriers_and_their_log_is_trimmed(servers: LogServers, tm
                 break
         assert held.log.first > 5, "what readers put into the log stays there for ever"
         assert points.count() == 4
+
+
+def test_a_copy_on_a_node_that_lags_does_not_outrank_the_newer_one(
+    servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with members(servers, tmp_path, 2) as nodes:
+        points = nodes.connect().collection("points", dimensions=DIMENSIONS, shards=2, copies=2)
+        points.add(ids=range(4), vectors=HERE, payload=[{"n": n} for n in range(4)])
+        nodes.wait_until_equal("points")
+        with a_node_that_lags(nodes, monkeypatch):
+            points.add(ids=[0], vectors=[[0.5, 0.5, 0.5, 0.5]], payload={"n": 9})
+            assert len({nodes.position(number, "points") for number in nodes.running}) == 2
+            assert {hit.id: hit.payload["n"] for hit in points.search(HERE[0], k=4, consistency="eventual")} == {0: 9, 1: 1, 2: 2, 3: 3}
+            assert points.get(0, consistency="eventual")[0].payload == {"n": 9}

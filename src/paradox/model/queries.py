@@ -104,7 +104,7 @@ class Answer(msgspec.Struct, kw_only=True):
     """The nearest points to one query, nearest first, in columns of k rows or fewer.
 
     score: higher is nearer, for every metric. distance: in the metric's own unit. payloads: MessagePack maps, or None when not
-    asked for. vectors: (k, d) or None.
+    asked for. vectors: (k, d) or None. stamp: of each version, by which those who join answers know the newest; None for clients.
     """
 
     keys: list[Key]
@@ -115,6 +115,7 @@ class Answer(msgspec.Struct, kw_only=True):
     modality: list[str]
     at_us: list[int]
     origin: list[str]
+    stamp: NDArray[np.uint64] | None = None
 
 
 class Answers(msgspec.Struct, kw_only=True):

@@ -36,7 +36,7 @@ from paradox.ports.bus import Bus
 from paradox.ports.env import Env
 from paradox.router import together
 from paradox.router.asking import Asker, unreachable
-from paradox.router.joining import measured, picked, plan_of
+from paradox.router.joining import measured, picked, place_of_newest, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
 from paradox.wire.operations import (
@@ -310,13 +310,13 @@ class ClusterTransport:
     # -- reads of all nodes
 
     def _get(self, operation: ops.GetPoints) -> Answer:
-        fields = {field: getattr(operation, field) for field in FetchKeys.__struct_fields__}
-        return self._fetch(FetchKeys(**fields))
+        name, keys, using = operation.collection, operation.keys, operation.using
+        return self._fetch(FetchKeys(collection=name, keys=keys, with_vectors=operation.with_vectors, using=using, after=operation.after))
 
     def _fetch(self, operation: FetchKeys) -> Answer:
         """Return points by id: the nodes are asked all at once, and two of them may have one."""
         answers = [answer for _, answer in self._asker.at_once(operation, self._layout(operation.collection))]
-        place = {key: (number, row) for number, answer in enumerate(answers) for row, key in enumerate(answer.keys)}
+        place = place_of_newest(answers)
         return picked(answers, [place[key] for key in dict.fromkeys(operation.keys) if key in place])
 
     def _count(self, operation: ops.CountPoints) -> int:

@@ -106,6 +106,7 @@ def answers_of(
     segment, row, score = ranking.segment[taken].ravel(), ranking.row[taken].ravel(), ranking.score[taken].ravel()
     fetched = fetch(segments, segment, row, with_payload=with_payload)
     distance = distance_of(score, metric) if metric is not None else -score
+    stamp = _stamps(segments, segment, row)
     tied = bool((score[1:] == score[:-1]).any())
     answers, start = [], 0
     for count in counts:
@@ -125,10 +126,21 @@ def answers_of(
                 modality=pick(fetched.modality),
                 at_us=pick(fetched.at_us),
                 origin=pick(fetched.origin),
+                stamp=stamp[chosen],
             )
         )
         start = end
     return answers
+
+
+def _stamps(segments: Sequence[Segment], segment: NDArray[np.int64], row: Rows) -> NDArray[np.uint64]:
+    if len(segments) == 1:
+        return segments[0].stamps()[row]
+    stamps = np.zeros(len(row), dtype=np.uint64)
+    for number, part in enumerate(segments):
+        here = segment == number
+        stamps[here] = part.stamps()[row[here]]
+    return stamps
 
 
 def _places(keys: list[Key], scores: NDArray[np.float32], start: int, end: int, k: int) -> list[int]:

@@ -17,8 +17,14 @@ from paradox.router.layout import Layout
 
 
 def joined(answers: Sequence[Answer], k: int) -> Answer:
-    """Return the k nearest different points of several answers, ties by id."""
-    places = [(float(score), place, row) for place, answer in enumerate(answers) for row, score in enumerate(answer.score.tolist())]
+    """Return the k nearest different points of several answers, ties by id; of a point that was found in several versions, the newest."""
+    newest = newest_of(answers)
+    places = [
+        (score, place, row)
+        for place, answer in enumerate(answers)
+        for row, (score, key, stamp) in enumerate(zip(answer.score.tolist(), answer.keys, stamps_of(answer), strict=True))
+        if stamp == newest[key]
+    ]
     places.sort(key=lambda one: (-one[0], sortable(answers[one[1]].keys[one[2]])))
     first: dict[Key, tuple[int, int]] = {}
     for _, place, row in places:
@@ -28,12 +34,39 @@ def joined(answers: Sequence[Answer], k: int) -> Answer:
     return picked(answers, list(first.values()))
 
 
+def newest_of(answers: Sequence[Answer]) -> dict[Key, int]:
+    """Return the stamp of the newest version of each point that was found: one copy of it may be on a node that lags."""
+    newest: dict[Key, int] = {}
+    for answer in answers:
+        for key, stamp in zip(answer.keys, stamps_of(answer), strict=True):
+            if newest.get(key, -1) < stamp:
+                newest[key] = stamp
+    return newest
+
+
+def stamps_of(answer: Answer) -> list[int]:
+    """Return the stamp of each row; zeros where an answer has none."""
+    return [0] * len(answer.keys) if answer.stamp is None else answer.stamp.tolist()
+
+
+def place_of_newest(answers: Sequence[Answer]) -> dict[Key, tuple[int, int]]:
+    """Return where the newest version of each point stands: the number of an answer, and its row."""
+    newest = newest_of(answers)
+    places: dict[Key, tuple[int, int]] = {}
+    for number, answer in enumerate(answers):
+        for row, (key, stamp) in enumerate(zip(answer.keys, stamps_of(answer), strict=True)):
+            if stamp == newest[key]:
+                places.setdefault(key, (number, row))
+    return places
+
+
 def picked(answers: Sequence[Answer], places: Sequence[tuple[int, int]]) -> Answer:
     """Return chosen rows of answers, each named by the number of its answer and its row."""
 
     def column(name: str) -> list[Any]:
         return [getattr(answers[place], name)[row] for place, row in places]
 
+    stamps = [stamps_of(answer) for answer in answers]
     payloads = all(answer.payloads is not None for answer in answers)
     vectors = bool(places) and all(answer.vectors is not None for answer in answers)
     return Answer(
@@ -45,16 +78,21 @@ def picked(answers: Sequence[Answer], places: Sequence[tuple[int, int]]) -> Answ
         modality=column("modality"),
         at_us=column("at_us"),
         origin=column("origin"),
+        stamp=np.array([stamps[place][row] for place, row in places], dtype=np.uint64),
     )
 
 
 def fused(near: Answer, told: Answer, k: int) -> Answer:
     """Return the k best points of two rankings by reciprocal rank fusion."""
-    number = {key: place for place, key in enumerate(dict.fromkeys([*near.keys, *told.keys]))}
-    rankings = [np.array([number[key] for key in answer.keys], dtype=np.int64) for answer in (near, told)]
+    place = place_of_newest((near, told))
+    keys = list(place)
+    number = {key: place for place, key in enumerate(keys)}
+    newest = newest_of((near, told))
+    rankings = [
+        np.array([number[key] for key, stamp in zip(answer.keys, stamps_of(answer), strict=True) if stamp == newest[key]], dtype=np.int64)
+        for answer in (near, told)
+    ]
     scores, numbers = fuse_ranks(rankings, limit=k)
-    place = {key: (1, row) for row, key in enumerate(told.keys)} | {key: (0, row) for row, key in enumerate(near.keys)}
-    keys = list(number)
     answer = picked((near, told), [place[keys[one]] for one in numbers.tolist()])
     answer.score, answer.distance = scores, -scores
     return answer

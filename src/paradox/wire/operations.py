@@ -206,6 +206,8 @@ def answer_from(fields: dict[str, Any]) -> Answer:
         fields[name] = np.asarray(fields[name], dtype=np.float32)
     if fields["vectors"] is not None:
         fields["vectors"] = np.asarray(fields["vectors"])
+    if fields["stamp"] is not None:
+        fields["stamp"] = np.asarray(fields["stamp"], dtype=np.uint64)
     return Answer(**fields)
 
 
