@@ -75,13 +75,15 @@ def _open(place: str | None, *, key: str | None, origin: object, timeout_s: obje
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s >= 0:
         raise NumberRange(f"timeout_s={timeout_s!r:.80}; expected seconds, 0 or more", hint="give timeout_s=5.0")
     if place is not None and _scheme_of(place) in CLUSTERED:
+        from paradox.node.encoding import Encoding
         from paradox.node.roles import connect_cluster
 
-        return connect_cluster(tuple(place.split(",")), timeout_s=float(timeout_s), read_only=read_only)
+        return Encoding(connect_cluster(tuple(place.split(",")), timeout_s=float(timeout_s), read_only=read_only))
     if place is not None and _scheme_of(place) in SERVED:
+        from paradox.node.encoding import Encoding
         from paradox.wire.http import HttpTransport
 
-        return HttpTransport(place, key=key, timeout_s=float(timeout_s), read_only=read_only)
+        return Encoding(HttpTransport(place, key=key, timeout_s=float(timeout_s), read_only=read_only))
     from paradox.node.embedded import open_folder
 
     return open_folder(place, read_only=read_only, origin=origin or "", timeout_s=float(timeout_s))

@@ -363,6 +363,7 @@ class Damaged(ParadoxError):
     """Stored bytes are not what was written."""
 
     code = "damaged"
+    status = 503
 
 
 class LogCorrupt(Damaged):

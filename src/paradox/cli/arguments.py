@@ -107,7 +107,8 @@ def overview() -> str:
 
 
 OVERVIEW_END = """\
-Every command takes --data DIR (the folder, default ./memory) or --url URL (a server; its key in PARADOX_KEY), --json (for programs),
+Every command takes --data DIR (the folder, default ./memory) or --url URL (a server, http://…, its key in
+PARADOX_KEY; or a cluster's log servers, nats://…), --json (for programs),
 --help (with an example).
 Exit codes: 0 ok, 1 failed, 2 usage, 3 auth, 4 missing, 5 conflict, 6 partial.
 
@@ -121,8 +122,8 @@ example:
 def _common(parser: ArgumentParser, *, url: bool = True, folder: str = DEFAULT_FOLDER) -> None:
     """Add what every command takes. What was given before the verb is the default after it."""
     parser.add_argument("--data", metavar="DIR", help=f"the folder of the database (default {folder})")
-    told = "a server instead, such as http://localhost:6500; its key in PARADOX_KEY" if url else SUPPRESS
-    parser.add_argument("--url", metavar="URL", help=told)
+    told = "a server instead, such as http://localhost:6500 (its key in PARADOX_KEY), or a cluster, nats://localhost:4222"
+    parser.add_argument("--url", metavar="URL", help=told if url else SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--debug", action="store_true", help="show where an unexpected error came from")
 
@@ -243,6 +244,22 @@ def _drop(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask first")
 
 
+def _split(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("region", metavar="REGION", help="such as r3; `paradox search … --explain --json` names those a question visits")
+
+
+def _move(parser: ArgumentParser) -> None:
+    _collection(parser)
+    parser.add_argument("shard", metavar="SHARD", help="such as s3; `paradox info COLLECTION` lists them")
+    parser.add_argument("node", metavar="NODE", help="such as n2; `paradox status` lists them")
+
+
+def _top(parser: ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="one frame, and no more")
+    parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between frames (default 2)")
+
+
 def _bench(parser: ArgumentParser) -> None:
     from paradox.cli import bench
 
@@ -259,7 +276,7 @@ def _nothing(parser: ArgumentParser) -> None:
     """Take nothing beyond what every command takes."""
 
 
-START, POINTS, INSIDE = "start here", "points", "look inside"
+START, POINTS, INSIDE, OPERATE = "start here", "points", "look inside", "operate"
 VERBS = (
     Verb(
         "demo",
@@ -331,6 +348,21 @@ VERBS = (
     ),
     Verb("info", "describe a collection", "paradox info notes", _collection, INSIDE),
     Verb("status", "say how the database is", "paradox status --data ./memory", _nothing, INSIDE),
+    Verb(
+        "top",
+        "watch nodes, shards, points, reads and writes",
+        "paradox top --url http://localhost:6500\nparadox top --once --json --url nats://localhost:4222",
+        _top,
+        INSIDE,
+    ),
+    Verb("split", "cut a region in two now, rather than when it is crowded", "paradox split notes r3", _split, OPERATE),
+    Verb(
+        "move",
+        "place a shard on another node of a cluster",
+        "paradox move notes s3 n2 --url http://localhost:6500",
+        _move,
+        OPERATE,
+    ),
     Verb("doctor", "check the machine, the folder and the parts we stand on", "paradox doctor", _nothing, INSIDE),
     Verb("verify", "read every stored byte against its checksum", "paradox verify --json", _nothing, INSIDE),
     Verb("bench", "measure speed, memory and recall on this machine", "paradox bench --json", _bench, INSIDE),

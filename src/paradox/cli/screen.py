@@ -207,7 +207,7 @@ def figure(value: Any, name: str = "") -> str:
     if isinstance(value, int | float):
         if name.endswith("bytes"):
             return size(value)
-        if name.endswith("_s"):
+        if name.endswith("_s") and not name.endswith("_per_s"):
             return seconds(value)
         return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
     if value is None or value == "":

@@ -10,15 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from paradox.cli import serving
+from paradox.cli import operating, serving
 from paradox.cli.arguments import OF_THIS_MACHINE, UsageInvalid, folder_of
+from paradox.cli.opening import open_to_read, open_to_write, pick
 from paradox.cli.screen import Screen, figure, seconds, size
 from paradox.cli.show import plain_answer, plain_hit, plain_plan, show_details, show_hits, show_plan, show_rows
 from paradox.cli.words import find_ids, read_payload, read_sizes, read_time, read_vector
-from paradox.errors import CollectionMissing, Missing, StoreUnreadable
+from paradox.errors import Missing
 
 if TYPE_CHECKING:
-    from paradox import Collection, Database
+    from paradox import Collection
 
 OK, FAILED, MISSING, PARTIAL = 0, 1, 4, 6
 BATCH_POINTS = 512
@@ -31,57 +32,6 @@ def run(arguments: Namespace, screen: Screen) -> int:
         raise UsageInvalid(f"{arguments.verb} takes no --url", hint="it looks at this machine: give --data DIR, or nothing")
     verb: Callable[[Namespace, Screen], int] = VERB_FUNCTIONS[arguments.verb]
     return verb(arguments, screen)
-
-
-def existing_folder(arguments: Namespace) -> str:
-    """Return the folder if it holds a database. Raises StoreUnreadable, Missing."""
-    from paradox.node.catalogue import IDENTITY
-
-    folder = folder_of(arguments)
-    path = Path(folder).expanduser()
-    if path.is_file():
-        raise StoreUnreadable(f"{folder} is a file; expected the folder of a database", hint="give its folder: --data DIR")
-    if not (path / IDENTITY).exists():
-        hint = "`paradox create NAME --encoder text` makes one here; --data DIR names another"
-        raise Missing(f"there is no database in {folder}", hint=hint)
-    return folder
-
-
-def open_to_read(arguments: Namespace) -> Database:
-    """Open the folder beside whoever writes to it, or the server. Raises Missing rather than create one."""
-    import paradox
-
-    if arguments.url is not None:
-        return open_server(arguments)
-    return paradox.connect(existing_folder(arguments), read_only=True)
-
-
-def open_to_write(arguments: Namespace, *, new: bool = False) -> Database:
-    """Open the folder as its only writer, or the server. Only with `new` is a missing folder made. Raises Missing, StoreLocked."""
-    import paradox
-
-    if arguments.url is not None:
-        return open_server(arguments)
-    return paradox.connect(folder_of(arguments) if new else existing_folder(arguments))
-
-
-def open_server(arguments: Namespace) -> Database:
-    """Connect to the server that was named, with the key of the environment. Raises UsageInvalid, GatewayUnreachable, AuthDenied."""
-    import paradox
-    from paradox.node.config import keys_of
-
-    if arguments.data:
-        raise UsageInvalid("both --data and --url were given", hint="a database is in a folder, or behind a server: give one")
-    return paradox.connect(arguments.url, key=next(iter(keys_of()), None))
-
-
-def pick(database: Database, name: str) -> Collection:
-    """Return a collection that must exist. Raises CollectionMissing that says how to create it."""
-    try:
-        return database[name]
-    except CollectionMissing as error:
-        also = f"`paradox create {name} --encoder text` creates it"
-        raise CollectionMissing(error.message, hint=f"{error.hint}; {also}" if error.hint else also) from None
 
 
 def run_demo(arguments: Namespace, screen: Screen) -> int:
@@ -417,6 +367,9 @@ VERB_FUNCTIONS: Mapping[str, Callable[[Namespace, Screen], int]] = MappingProxyT
         "up": serving.up,
         "info": info,
         "status": status,
+        "top": operating.top,
+        "split": operating.split,
+        "move": operating.move,
         "doctor": run_doctor,
         "verify": verify,
         "bench": run_bench,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from paradox.client.payloads import decode_payload
 from paradox.client.times import datetime_of
 from paradox.model.points import Id, Key, id_of
 from paradox.model.queries import Answer, Answers, Coverage, Plan
+from paradox.wire.inprocess import Awaited, aside
 
 if TYPE_CHECKING:
     from paradox.client.frames import ArrowTable, PandasFrame, PolarsFrame
@@ -79,22 +79,38 @@ class Hits(list[Hit]):
     position: the log position that the answer reflects. coverage: how much of the collection could be asked.
     """
 
-    __slots__ = ("_plan", "_trace", "coverage", "position")
+    __slots__ = ("_number", "_plan", "_trace", "coverage", "position")
 
-    def __init__(self, hits: list[Hit], *, position: int = 0, coverage: Coverage = COMPLETE, trace: Any = None) -> None:
+    def __init__(self, hits: list[Hit], *, position: int = 0, coverage: Coverage = COMPLETE, trace: Any = None, number: int = 0) -> None:
+        """trace: the plan, or what makes that of query `number`."""
         super().__init__(hits)
         self.position = position
         self.coverage = coverage
         self._trace = trace
+        self._number = number
         self._plan: Plan | None = None
 
     @property
     def plan(self) -> Plan | None:
-        """How the search was done; made when first asked for. None for points that were not searched for."""
+        """How the search was done; made when first asked for. None for points that were not searched for.
+
+        Raises QueryInvalid where a caller who awaits must use `fetch_plan`, since a server is to be asked.
+        """
         if self._plan is None and self._trace is not None:
-            self._plan = self._trace() if callable(self._trace) else self._trace
+            self._plan = self._traced(self._trace)
             self._trace = None
         return self._plan
+
+    async def fetch_plan(self) -> Plan | None:
+        """Return `plan`, for callers that await: a server is asked in a thread."""
+        if isinstance(self._trace, Awaited):
+            self._plan, self._trace = await aside(self._traced, self._trace.work), None
+        return self.plan
+
+    def _traced(self, trace: Any) -> Any:
+        if not callable(trace):
+            return trace
+        return trace(self._number) if self._number else trace()
 
     def to_pandas(self) -> PandasFrame:
         """Return a row a hit: id, score, distance, modality, at, origin, vector if asked for, then one column a payload field.
@@ -134,8 +150,7 @@ class Hits(list[Hit]):
 
 def hits_of(answers: Answers, number: int = 0) -> Hits:
     """Return the hits of one of several queries."""
-    trace = partial(answers.trace, number) if number else answers.trace
-    return Hits(rows_of(answers.of[number]), position=answers.position, coverage=answers.coverage, trace=trace)
+    return Hits(rows_of(answers.of[number]), position=answers.position, coverage=answers.coverage, trace=answers.trace, number=number)
 
 
 def rows_of(answer: Answer) -> list[Hit]:

@@ -7,7 +7,7 @@ business, except when one call becomes several operations: then all of it is che
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +48,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def additions(view: CollectionView, given: Any, parts: Parts, *, limits: Limits = LIMITS) -> list[AddPoints]:
-    """Return the operations that add what was given, each of at most `batch_points_max` points.
+    """Return the operations that add what was given, each of at most `batch_points_max` points and about `batch_bytes_max` bytes.
 
     given: texts, points, a frame or vectors, or None; parts: what was given by keyword. Raises an InvalidRequest that names what is wrong;
     then nothing was sent. Cost: 0.15 s for 100,000 points of 256 dimensions with payloads and text ids.
@@ -56,10 +56,28 @@ def additions(view: CollectionView, given: Any, parts: Parts, *, limits: Limits 
     if given is not None:
         parts = _joined(parts_of(given, view), parts)
     batch = _columns(view, parts, limits)
-    if batch.rows <= limits.batch_points_max:
+    ends = _ends(batch, limits)
+    if len(ends) == 1:
         return [batch]
     _check_whole(batch, view.spec)
-    return [_cut(batch, start, min(start + limits.batch_points_max, batch.rows)) for start in range(0, batch.rows, limits.batch_points_max)]
+    return [_cut(batch, start, end) for start, end in pairwise([0, *ends])]
+
+
+def _ends(batch: AddPoints, limits: Limits) -> list[int]:
+    """Return where each operation's rows end: as few operations as the limits allow, none without a row."""
+    row_bytes = sum(matrix[:1].nbytes for matrix in batch.vectors.values())
+    sizes = np.full(batch.rows, row_bytes, dtype=np.int64)
+    for column in (batch.payloads, batch.texts):
+        if column is not None:
+            sizes += np.fromiter(map(len, column), dtype=np.int64, count=batch.rows)
+    totals = np.cumsum(sizes)
+    ends, start = [], 0
+    while start < batch.rows:
+        used = int(totals[start - 1]) if start else 0
+        fitting = int(np.searchsorted(totals, used + limits.batch_bytes_max, side="right"))
+        start = min(max(start + 1, fitting), start + limits.batch_points_max, batch.rows)
+        ends.append(start)
+    return ends
 
 
 def _check_whole(batch: AddPoints, spec: CollectionSpec) -> None:

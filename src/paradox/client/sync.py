@@ -21,6 +21,7 @@ from paradox.model.operations import CollectionView, Receipt
 from paradox.model.points import Id
 from paradox.model.queries import Consistency, Mode, Plan
 from paradox.model.schema import CollectionSpec, Metric
+from paradox.model.topology import number_of
 from paradox.ports.encode import Encoder
 from paradox.ports.transport import Transport
 from paradox.wire.inprocess import inline
@@ -142,7 +143,7 @@ class Collection:
         texts_or_points: texts (encoded here), dicts with id, vector, text, payload, modality, at; or a pandas, Polars or PyArrow frame,
         whose other columns become payload. vectors: (n, d), nested lists, one vector for one point, or these by name. ids: str, int, UUID;
         made when left out. payload: a dict for all points, or one a point. at: event times (datetime, date, ISO 8601, seconds since 1970,
-        datetime64), default now. More than 16,384 points are stored in several steps, after all of them were checked.
+        datetime64), default now. More than 16,384 points, or 64 MiB, are stored in several steps, after all of them were checked.
         Raises an InvalidRequest that names the point; then nothing was added. StoreReadOnly, StoreFull, LogUnavailable.
         """
         parts = Parts(ids=ids, vectors=vectors, payload=payload, modality=modality, at=at)
@@ -395,6 +396,25 @@ class Collection:
                     others[name] = self._transport.send(get)
                 inline(export.write, answer, others)
             return inline(export.finish)
+
+    def split(self, region: str | int) -> dict[str, Any]:
+        """Cut a region in two now, rather than when it is crowded. Return what became of it: region, points, into, epoch.
+
+        region: a name as in `hits.plan.regions`, such as "r3". Raises Missing, and InvalidRequest for one that holds too few points.
+        """
+        operation = operations.SplitRegion(collection=self.name, region=number_of(region, "r"))
+        told: dict[str, Any] = self._transport.send(operation)
+        return told
+
+    def move(self, shard: str | int, node: str) -> dict[str, Any]:
+        """Place a shard on another node of the cluster, for good. Return shard, node, before and exchanged.
+
+        A node that has its full share gives one of its shards in exchange. Returns when it is placed; the points follow while everything
+        goes on, see `info`. shard: such as "s3". Raises InvalidRequest when the shards would not be spread evenly any more.
+        """
+        operation = operations.MoveShard(collection=self.name, shard=number_of(shard, "s"), node=node)
+        told: dict[str, Any] = self._transport.send(operation)
+        return told
 
     def info(self) -> dict[str, Any]:
         """Return what is known of the collection, in plain values: spec, points, position, segments, regions, bytes, fields, and more."""

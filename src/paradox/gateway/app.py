@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -18,7 +18,18 @@ from urllib.parse import unquote
 
 import msgspec
 
-from paradox.errors import AuthDenied, GatewayBusy, InternalError, ParadoxError, RequestTooLarge, RequestUnreadable, RouteMissing
+from paradox.errors import (
+    AuthDenied,
+    GatewayBusy,
+    InternalError,
+    LogConflict,
+    ParadoxError,
+    RequestTooLarge,
+    RequestUnreadable,
+    RouteMissing,
+    StoreFull,
+    StoreLocked,
+)
 from paradox.gateway.openapi import document
 from paradox.gateway.routes import ROUTES, Call, Route, without
 from paradox.model.operations import DescribeDatabase
@@ -40,6 +51,12 @@ READ_S = 30.0
 REMEMBERED_S, REMEMBERED_MAX = 120.0, 10_000
 """How long, and how many, writes are known again when they are sent again."""
 RETRY_AFTER_S = 1
+LINGER_S = 2.0
+"""How long those who stop wait for what did not end in the time that was given to it."""
+UNDONE = (GatewayBusy, LogConflict, StoreFull, StoreLocked)
+"""Failures after which nothing was done, so that the same request may be done when it comes again. Others may have left it half done, or
+done: they are answered again, as a success is.
+"""
 PROBLEM = "application/problem+json"
 EMPTY: Mapping[Form, bytes] = MappingProxyType({"json": b"{}", "msgpack": b"\x80"})
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
@@ -55,6 +72,7 @@ class Gateway:
         self._place_of_files = str((database.send(DescribeDatabase()) or {}).get("path", ""))
         self._keys = tuple(key.encode() for key in keys)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-gateway")
+        self._running: set[Future[Any]] = set()
         self._waiting = self._streams = self._bytes = 0
         self._waiting_max = waiting_max
         self._stopping = False
@@ -142,12 +160,15 @@ class Gateway:
         try:
             return await asyncio.shield(self._done[name][1])
         except ParadoxError as error:
-            if error.retryable:
-                self._done.pop(name, None)  # nothing was done
+            if isinstance(error, UNDONE):
+                self._done.pop(name, None)
             raise
 
     async def _run(self, work: Callable[..., bytes], *given: Any) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+        running = self._pool.submit(work, *given)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return await asyncio.wrap_future(running)
 
     async def _stream(self, work: _Work, receive: Receive, send: Send) -> None:
         frames = work.frames()
@@ -214,8 +235,9 @@ class Gateway:
         self._stopping = True
 
     def close(self) -> None:
-        """Wait for what is running and let the threads go; what waits is not begun."""
-        self._pool.shutdown(cancel_futures=True)
+        """Let the threads go, waiting LINGER_S for what is running; what waits is not begun, what takes longer ends with its database."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait(list(self._running), timeout=LINGER_S)
 
 
 class _Work:

@@ -18,7 +18,8 @@ from paradox.model import operations as ops
 from paradox.model.filter_syntax import as_filter
 from paradox.model.operations import CollectionView
 from paradox.model.points import Key, id_of
-from paradox.model.queries import Answer, Coverage, Plan
+from paradox.model.queries import Answer, Coverage, Plan, Question
+from paradox.model.topology import number_of
 from paradox.ports.transport import Transport
 from paradox.wire import bodies
 from paradox.wire.pack import Form, id_given
@@ -69,10 +70,17 @@ def _collections(call: Call) -> dict[str, list[str]]:
 
 
 def _create(call: Call) -> CollectionView:
-    body: bodies.CollectionBody = call.body
-    wanted = {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not None}
-    view: CollectionView = call.database.send(ops.OpenCollection(name=call.name, wanted=wanted, create=True))
+    view: CollectionView = call.database.send(ops.OpenCollection(name=call.name, wanted=_wanted(call.body), create=True))
     return view
+
+
+def _open(call: Call) -> CollectionView:
+    view: CollectionView = call.database.send(ops.OpenCollection(name=call.name, wanted=_wanted(call.body), create=False))
+    return view
+
+
+def _wanted(body: bodies.CollectionBody) -> dict[str, Any]:
+    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not None}
 
 
 def _describe(call: Call) -> dict[str, Any]:
@@ -131,9 +139,20 @@ def _get(call: Call) -> bodies.PointsReply:
     return bodies.PointsReply(hits=_rows(call.database.send(operation), call.form))
 
 
+def _asked(call: Call) -> tuple[Question, Key | None]:
+    """Return the question of a body, and the key of a point to ask with."""
+    body: bodies.SearchBody = call.body
+    view = call.view()
+    question, key = question_of(view, body.query, _terms(body, like=id_given(body.like, call.given)))
+    if body.vector is not None:
+        encoded, _ = question_of(view, body.vector, msgspec.structs.replace(_terms(body), mode="vector"))
+        question = msgspec.structs.replace(question, vectors=encoded.vectors)
+    return question, key
+
+
 def _search(call: Call) -> bodies.FoundReply:
     body: bodies.SearchBody = call.body
-    question, key = question_of(call.view(), body.query, _terms(body, like=id_given(body.like, call.given)))
+    question, key = _asked(call)
     answers = call.database.send(ops.Ask(collection=call.name, question=question, like=key))
     plan = answers.trace() if body.plan or body.explain else None
     return bodies.FoundReply(hits=_rows(answers.of[0], call.form), position=answers.position, coverage=answers.coverage, plan=plan)
@@ -141,7 +160,11 @@ def _search(call: Call) -> bodies.FoundReply:
 
 def _search_many(call: Call) -> bodies.FoundManyReply:
     body: bodies.SearchManyBody = call.body
-    question = questions_of(call.view(), body.queries, _terms(body))
+    view = call.view()
+    question = questions_of(view, body.queries, _terms(body))
+    if question is not None and body.vectors is not None:
+        encoded = questions_of(view, body.vectors, msgspec.structs.replace(_terms(body), mode="vector"))
+        question = msgspec.structs.replace(question, vectors=None if encoded is None else encoded.vectors)
     if question is not None and len(body.queries) * question.k > FOUND_MAX:
         raise NumberRange(
             f"{len(body.queries):,} queries for {question.k:,} points each; at most {FOUND_MAX:,} in all", hint="ask in parts"
@@ -155,8 +178,7 @@ def _search_many(call: Call) -> bodies.FoundManyReply:
 
 
 def _explain(call: Call) -> Plan:
-    body: bodies.SearchBody = call.body
-    question, key = question_of(call.view(), body.query, _terms(body, like=id_given(body.like, call.given)))
+    question, key = _asked(call)
     plan: Plan = call.database.send(ops.ExplainPlan(collection=call.name, question=question, like=key))
     return plan
 
@@ -200,6 +222,18 @@ def _status(call: Call) -> dict[str, Any]:
 def _verify(call: Call) -> dict[str, Any]:
     report: dict[str, Any] = call.database.send(ops.VerifyDatabase())
     return _without(report, call.place)
+
+
+def _split(call: Call) -> dict[str, Any]:
+    body: bodies.SplitBody = call.body
+    told: dict[str, Any] = call.database.send(ops.SplitRegion(collection=body.collection, region=number_of(body.region, "r")))
+    return told
+
+
+def _move(call: Call) -> dict[str, Any]:
+    body: bodies.MoveBody = call.body
+    told: dict[str, Any] = call.database.send(ops.MoveShard(collection=body.collection, shard=number_of(body.shard, "s"), node=body.node))
+    return told
 
 
 def _without(value: Any, place: str) -> Any:
@@ -283,7 +317,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(method="GET", path=OF_ONE, summary="What a collection is and how it stands", run=_describe, reply=dict[str, Any]),
     Route(method="DELETE", path=OF_ONE, summary="Delete a collection with all its points", run=_drop, reply=dict[str, Any], writes=True),
-    Route(method="POST", path=f"{OF_ONE}/open", summary="Open a collection that exists", run=Call.view, reply=CollectionView),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/open",
+        summary="Open a collection that exists",
+        run=_open,
+        body=bodies.CollectionBody,
+        reply=CollectionView,
+    ),
     Route(
         method="POST",
         path=f"{OF_ONE}/points",
@@ -347,5 +388,23 @@ ROUTES: tuple[Route, ...] = (
         streams=True,
     ),
     Route(method="GET", path="/v1/status", summary="Health in one sentence, then details", run=_status, reply=dict[str, Any]),
+    Route(
+        method="POST",
+        path="/v1/cluster/split",
+        summary="Cut a region in two",
+        run=_split,
+        body=bodies.SplitBody,
+        reply=dict[str, Any],
+        writes=True,
+    ),
+    Route(
+        method="POST",
+        path="/v1/cluster/move",
+        summary="Place a shard on another node",
+        run=_move,
+        body=bodies.MoveBody,
+        reply=dict[str, Any],
+        writes=True,
+    ),
     Route(method="POST", path="/v1/verify", summary="Read every stored byte against its checksum", run=_verify, reply=dict[str, Any]),
 )

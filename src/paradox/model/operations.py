@@ -160,6 +160,24 @@ class VerifyDatabase(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
+class SplitRegion(msgspec.Struct, frozen=True, kw_only=True):
+    """Cut one region in two, now. Reply: dict of region, points, into (two names), epoch of the new map. Raises Missing, InvalidRequest."""
+
+    collection: str
+    region: int
+
+
+class MoveShard(msgspec.Struct, frozen=True, kw_only=True):
+    """Place a shard on another node of a cluster, for good.
+
+    Reply: dict of shard, node, before (the node it was on), exchanged (a shard that goes there instead, or None).
+    """
+
+    collection: str
+    shard: int
+    node: str
+
+
 Operation: TypeAlias = (
     OpenCollection
     | ListCollections
@@ -175,6 +193,8 @@ Operation: TypeAlias = (
     | DescribeCollection
     | DescribeDatabase
     | VerifyDatabase
+    | SplitRegion
+    | MoveShard
 )
 
 

@@ -119,9 +119,13 @@ class Answer(msgspec.Struct, kw_only=True):
 
 
 class Answers(msgspec.Struct, kw_only=True):
-    """One Answer a query, with what they share. `plan` is made from `trace` when first asked for."""
+    """One Answer a query, with what they share. `plan` is made from `trace` when first asked for.
+
+    asks_again: whether `trace` asks the database another time.
+    """
 
     of: list[Answer]
     position: int
     coverage: Coverage
     trace: Any = None
+    asks_again: bool = False

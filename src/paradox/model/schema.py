@@ -31,6 +31,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     filter_depth_max: int = 100
     filter_terms_max: int = 20_000
     batch_points_max: int = 16_384
+    batch_bytes_max: int = 64 << 20
     growing_points_max: int = 65_536
     growing_bytes_max: int = 256 << 20
     segment_points_max: int = 2_000_000

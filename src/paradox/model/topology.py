@@ -6,6 +6,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from paradox.errors import InvalidRequest
+
+NAME_DIGITS_MAX = 18
+
 
 class RegionMap(msgspec.Struct, frozen=True, kw_only=True):
     """The regions of a collection at one epoch, in rows.
@@ -35,6 +39,16 @@ def region_name(number: int) -> str:
 def shard_name(number: int) -> str:
     """Return a shard's name as users see it."""
     return f"s{number}"
+
+
+def number_of(name: str | int, letter: str) -> int:
+    """Return the number of a region's or a shard's name: 3 for "r3", "3" or 3. Raises InvalidRequest."""
+    text = str(name)
+    digits = text.removeprefix(letter)
+    if isinstance(name, bool) or not (digits.isascii() and digits.isdigit() and len(digits) <= NAME_DIGITS_MAX):
+        kind = {"r": "region", "s": "shard"}[letter]
+        raise InvalidRequest(f"{text!r:.80} is no name of a {kind}", hint=f"such as {letter}3")
+    return int(digits)
 
 
 ALIVE, WHO = "paradox.alive", "paradox.who"

@@ -15,18 +15,21 @@ from typing import Any
 
 import msgspec
 
-from paradox.errors import CollectionMissing, LogConflict, ObjectConflict, StoreUnreadable
+from paradox.errors import CollectionMissing, InvalidRequest, LogConflict, ObjectConflict, StoreUnreadable
 from paradox.log.jetstream import JetStreamLog, Streams
 from paradox.log.register import Register
 from paradox.model.schema import CollectionSpec, check_name
+from paradox.model.topology import shard_name
 from paradox.node.catalogue import Kept, check_identity, decode_spec, encode_spec, identity_of, missing
 from paradox.ports.env import Env
 from paradox.ports.objects import ObjectStore
-from paradox.router.placement import place
+from paradox.router.placement import moved, place
 
 PREFIX, PLACEMENTS = "collections", "placements"
 IDENTITY_KEY = "cluster.id"
 CHANGED = "paradox.catalogue.changed"
+OVERTAKEN_MAX = 20
+"""How often another program may change a placement first."""
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +143,35 @@ class ClusterCatalogue:
                 self._tell()
                 return True
         return False
+
+    def move(self, name: str, shard: int, node: str, alive: list[str]) -> dict[str, Any]:
+        """Place a shard of a collection on another node, for good. alive: the nodes that may hold shards.
+
+        Raises CollectionMissing, InvalidRequest when the next placing would take it back, LogConflict, LogUnavailable.
+        """
+        for _ in range(OVERTAKEN_MAX):
+            with suppress(LogConflict):
+                return self._move_once(name, shard, node, alive)
+        return self._move_once(name, shard, node, alive)
+
+    def _move_once(self, name: str, shard: int, node: str, alive: list[str]) -> dict[str, Any]:
+        collection = self._find(name)[0].id
+        before, revision = self.placement(collection)
+        if shard >= len(before):
+            raise InvalidRequest(f"collection {name!r} has no shard {shard_name(shard)}", hint=f"it has s0 to s{len(before) - 1}")
+        if node not in alive:
+            raise InvalidRequest(f"no node {node!r} lives", hint=f"these do: {', '.join(alive)}")
+        after = moved(before, shard, node, alive) if before[shard] != node else before
+        if after is None:
+            raise InvalidRequest(
+                f"with {shard_name(shard)} on {node!r} the shards of {name!r} would not be spread evenly over the nodes that live",
+                hint="wait until the shards of nodes that died are placed, or move one of a fuller node",
+            )
+        if after != before:
+            self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
+            self._tell()
+        exchanged = [shard_name(other) for other, place in enumerate(after) if other != shard and place != before[other]]
+        return {"shard": shard_name(shard), "node": node, "before": before[shard], "exchanged": exchanged[0] if exchanged else None}
 
     # -- making and dropping
 

@@ -8,15 +8,27 @@ from typing import Any, Protocol
 import xxhash
 
 from paradox.encode.catalogue import resolve
-from paradox.errors import CollectionMissing, Damaged, EncoderMismatch, ParadoxError, StoreClosed, StoreReadOnly, StoreUnreadable
+from paradox.errors import (
+    CollectionMissing,
+    Damaged,
+    EncoderMismatch,
+    InvalidRequest,
+    ParadoxError,
+    StoreClosed,
+    StoreReadOnly,
+    StoreUnreadable,
+)
 from paradox.model import operations as ops
 from paradox.model.schema import CollectionSpec, Limits, VectorSpec, check_name
 from paradox.node import reads, writes
+from paradox.node.by_hand import split_region
 from paradox.node.catalogue import Kept
+from paradox.node.encoding import ToldEncoder, resolve_told
 from paradox.node.held import HeldCollection
 from paradox.node.kernels import NativeKernels
 from paradox.node.spec_words import check_same, wanted_spec
 from paradox.node.status import describe_collection, describe_database, verify_database
+from paradox.node.tally import Tally
 from paradox.node.worker import Worker
 from paradox.objects.local import LocalStore
 from paradox.ports.disk import Disk
@@ -69,6 +81,10 @@ class OpenedCollection:
         """Return it as clients see it."""
         id = f"{xxhash.xxh3_64_intdigest(repr(self.mark).encode()):016x}"
         return ops.CollectionView(name=self.held.name, spec=self.held.spec, id=id)
+
+    def learn(self, encoders: dict[str, Encoder]) -> None:
+        """Keep the encoders that a caller has named, if they are in this program."""
+        self.encoders.update({vector: encoder for vector, encoder in encoders.items() if not isinstance(encoder, ToldEncoder)})
 
     def encoder(self, vector: str) -> Encoder:
         """Return the encoder of a vector. Raises EncoderMismatch when the collection has none, or one this program does not know."""
@@ -123,6 +139,7 @@ class HeldDatabase:
         self.worker = worker
         self.read_only = read_only
         self.origin = origin
+        self.tally = Tally(env)
         self._kernels = NativeKernels()
         self.held_anew: Callable[[OpenedCollection], None] = lambda _: None
         self._opened: dict[str, OpenedCollection] = {}
@@ -133,8 +150,8 @@ class HeldDatabase:
 
     def send(self, operation: ops.Operation) -> Any:
         """Return the reply that the operation's docstring names, or raise a ParadoxError."""
-        if self._closed:
-            raise StoreClosed("the database was closed", hint="connect again")
+        self._refuse_if_closed()
+        self.tally.note(operation)
         match operation:
             case ops.Ask(collection=name):
                 return reads.ask(self.opened(name), operation, self.limits)
@@ -163,7 +180,15 @@ class HeldDatabase:
             case ops.DescribeDatabase():
                 return describe_database(self, *self._all_held())
             case ops.VerifyDatabase():
-                return verify_database(*self._all_held())
+                return verify_database(*self._all_held(), self._refuse_if_closed)
+            case ops.SplitRegion(collection=name, region=region):
+                return split_region(self.opened(name).held, region)
+            case ops.MoveShard(collection=name):
+                raise InvalidRequest(f"all shards of {name!r} are in this one process", hint="between the nodes of a cluster they move")
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreClosed("the database was closed", hint="connect again")
 
     def close(self) -> None:
         """Finish the running piece of background work and let go of the collections. Safe to call twice."""
@@ -274,13 +299,13 @@ class HeldDatabase:
                         f"collection {name!r} does not exist, and the database was opened with read_only=True",
                         hint="open it without read_only to create it",
                     )
-                spec, encoders = wanted_spec(self.catalogue.defaults() | wanted, resolve)
+                spec, encoders = wanted_spec(self.catalogue.defaults() | wanted, resolve_told)
                 self.catalogue.create(name, spec)
                 opened = self.opened(name)
-                opened.encoders.update(encoders)
+                opened.learn(encoders)
             else:
                 opened = self.opened(name)
-                opened.encoders.update(check_same(name, opened.held.spec, wanted, resolve))
+                opened.learn(check_same(name, opened.held.spec, wanted, resolve_told))
             return opened.view()
 
     def _drop(self, name: str) -> None:

@@ -176,6 +176,7 @@ class Member:
             holds={collection: sorted(one.engine.held) for collection, one in held.items()},
             covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
             stands={collection: one.engine.applied for collection, one in held.items()},
+            hears=self._nodes.alive(),
         )
         self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 
@@ -211,6 +212,8 @@ class Member:
             return pack_error(InternalError("a node failed on this request", hint="its log says more; please report it"))
 
     def _reply(self, operation: Asked) -> bytes:
+        if operation.__class__.__module__ != ops.__name__:  # the database counts its own
+            self.database.tally.note(operation)
         match operation:
             case NextPage(scroll=name):
                 return pack_reply(self._scrolls.next(name))
@@ -233,6 +236,9 @@ class Member:
                 return pack_reply(self.database.opened(name).held.commit_barrier())
             case Write(collection=name):
                 return pack_reply(parts.write(self.database.opened(name).held, operation))
+            case ops.MoveShard(collection=name, shard=shard, node=node):
+                alive = sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)})
+                return pack_reply(self._catalogue.move(name, shard, node, alive))
             case ops.DescribeDatabase():
                 return pack_reply(self._describe(self.database.send(operation)))
             case _:

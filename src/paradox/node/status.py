@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
-from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt
+from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt, StoreClosed
 from paradox.node.held import LOG, HeldCollection
 from paradox.node.snapshots import MANIFESTS, SEGMENTS
 from paradox.shard.container import checksum
@@ -75,6 +76,7 @@ def describe_database(database: HeldDatabase, held: Sequence[HeldCollection], re
     worker = database.worker
     failure = worker.failure if worker is not None else ""
     points = sum(one.engine.count() for one in held)
+    reads, writes = (None, None) if database.read_only else database.tally.per_second()  # what other processes do is not known
     healthy = not quarantined and not suspect and not failure
     sentence = f"healthy: {points:,} point{'s' if points != 1 else ''} in {len(held)} collection{'s' if len(held) != 1 else ''}"
     if quarantined:
@@ -90,6 +92,10 @@ def describe_database(database: HeldDatabase, held: Sequence[HeldCollection], re
         "read_only": database.read_only,
         "writer": database.writer(),
         "points": points,
+        "rows": sum(int(np.count_nonzero(segment.alive())) for one in held for segment in one.engine.segments()),
+        "shards": sum(len(one.engine.held) for one in held),
+        "reads_per_s": reads,
+        "writes_per_s": writes,
         "collections": [
             {"name": one.name, "points": one.engine.count(), "position": one.engine.applied, "waiting_to_be_sealed": len(one.frozen)}
             for one in held
@@ -106,8 +112,11 @@ def _set_aside(file: str, quarantined: Mapping[str, str]) -> bool:
     return any(name in file for name in quarantined)
 
 
-def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) -> dict[str, Any]:
-    """Read every byte of segments, indexes, manifests and logs against its checksum. refused: as in `describe_database`."""
+def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str], go_on: Callable[[], None]) -> dict[str, Any]:
+    """Read every byte of segments, indexes, manifests and logs against its checksum.
+
+    refused: as in `describe_database`. go_on: called between files and entries; what it raises ends the work.
+    """
     damaged = [{"file": name, "reason": reason} for name, reason in refused.items()]
     damaged += [{"file": f"{one.name}/{SEGMENTS}{name}", "reason": reason} for one in held for name, reason in set_aside(one).items()]
     checked, read = len(damaged), 0
@@ -115,10 +124,13 @@ def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str]) 
         if one.read_only:
             one.refresh()
         found: dict[str, str] = {}
-        for file, work in _checks(one):
+        for file, work in _checks(one, go_on):
+            go_on()
             checked += 1
             try:
                 read += work()
+            except StoreClosed:
+                raise
             except (ParadoxError, OSError) as error:
                 if not _replaced(one, file):
                     reason = error.message if isinstance(error, ParadoxError) else str(error.strerror)
@@ -136,9 +148,9 @@ def set_aside(held: HeldCollection) -> dict[str, str]:
     }
 
 
-def _checks(held: HeldCollection) -> list[tuple[str, Any]]:
+def _checks(held: HeldCollection, go_on: Callable[[], None]) -> list[tuple[str, Any]]:
     """Return (file, check) pairs; a check returns the bytes it read or raises."""
-    checks: list[tuple[str, Any]] = [("log", lambda: _verify_log(held))]
+    checks: list[tuple[str, Any]] = [("log", lambda: _verify_log(held, go_on))]
     checks.extend((name, lambda name=name: _verify_manifest(held, name)) for name in held.snapshots.names())
     manifest = held.manifest
     assert held.folder is not None
@@ -165,11 +177,12 @@ def _replaced(held: HeldCollection, file: str) -> bool:
     return False
 
 
-def _verify_log(held: HeldCollection) -> int:
+def _verify_log(held: HeldCollection, go_on: Callable[[], None]) -> int:
     for again in reversed(range(TRIMMED_MEANWHILE_MAX)):
         first, read = held.log.first, 0
         try:
             for _, body in held.log.read(first - 1):
+                go_on()
                 decode(body)
                 read += len(body)
             return read

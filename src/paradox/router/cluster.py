@@ -20,8 +20,6 @@ from paradox.errors import (
     ParadoxError,
     PointMissing,
     QueryInvalid,
-    StoreClosed,
-    StoreReadOnly,
 )
 from paradox.model import operations as ops
 from paradox.model.admit import check_keys, check_payloads
@@ -30,6 +28,7 @@ from paradox.model.filters import Filter
 from paradox.model.points import Key, id_of, made_keys
 from paradox.model.queries import Answer, Answers, Plan, Question
 from paradox.model.schema import CollectionSpec, Limits
+from paradox.model.topology import shard_name
 from paradox.planner.filter_check import check_filter
 from paradox.planner.settle import settle
 from paradox.ports.bus import Bus
@@ -39,6 +38,7 @@ from paradox.router.asking import Asker, unreachable
 from paradox.router.joining import measured, picked, place_of_newest, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
+from paradox.wire.guard import Guard
 from paradox.wire.operations import (
     Barrier,
     CountShards,
@@ -50,7 +50,8 @@ from paradox.wire.operations import (
     Write,
 )
 
-WRITES = (ops.AddPoints, ops.UpdatePoints, ops.DeletePoints, ops.DropCollection)
+MEET_S = 1.0
+"""How long to wait for all who live, once one is heard: what is asked of each would miss the others."""
 Encode = Callable[[str, CollectionSpec, str, list[str]], NDArray[Any]]
 Reply = TypeVar("Reply")
 Read = TypeVar("Read", ops.GetPoints, ops.CountPoints, ops.ScrollPoints)
@@ -65,23 +66,20 @@ class ClusterTransport:
         self._asker = Asker(bus, env=env, timeout_s=timeout_s)
         self._encode = encode
         self._limits = limits
-        self._read_only = read_only
+        self._guard = Guard(read_only=read_only)
         self._layouts: dict[str, Layout] = {}
         self._fields: dict[str, dict[str, frozenset[str]]] = {}
-        self._closed = False
         self._timeout_s = timeout_s
         if not self._asker.nodes.wait_for(timeout_s):
             self._asker.close()
             raise unreachable("none has said that it lives")
+        self._asker.nodes.meet(min(timeout_s, MEET_S))
 
     # -- the Transport
 
     def send(self, operation: ops.Operation) -> Any:
         """Return the reply that the operation's docstring names, or raise a ParadoxError."""
-        if self._closed:
-            raise StoreClosed("the database was closed", hint="connect again")
-        if self._read_only and isinstance(operation, WRITES):
-            raise StoreReadOnly("this database was opened with read_only=True", hint="connect without read_only to write")
+        self._guard.check(operation)
         match operation:
             case ops.AddPoints():
                 return self._add(operation)
@@ -89,8 +87,8 @@ class ClusterTransport:
                 return self._update(operation)
             case ops.DeletePoints():
                 return self._delete(operation)
-            case ops.OpenCollection(name=name):
-                return self._open(operation, name)
+            case ops.OpenCollection():
+                return self._guard.open(operation, self._open)
             case ops.DropCollection(name=name):
                 self._forget(name)
                 return self._asker.one(operation, self._asker.writers(name))
@@ -104,6 +102,8 @@ class ClusterTransport:
                 return self._read(operation, self._count)
             case ops.ScrollPoints():
                 return self._read(operation, self._scroll)
+            case ops.SplitRegion():
+                return self._split(operation)
             case ops.DescribeCollection():
                 return together.collection(self._asker.each(operation))
             case ops.DescribeDatabase():
@@ -115,12 +115,13 @@ class ClusterTransport:
 
     def close(self) -> None:
         """Let go of the connection. Safe to call twice."""
-        self._closed = True
+        self._guard.closed = True
         self._asker.close()
 
     # -- collections
 
-    def _open(self, operation: ops.OpenCollection, name: str) -> ops.CollectionView:
+    def _open(self, operation: ops.OpenCollection) -> ops.CollectionView:
+        name = operation.name
         view: ops.CollectionView = self._asker.one(operation, self._asker.writers(name))
         layout = self._look(name)
         if operation.create and not self._asker.nodes.wait_for(self._timeout_s, collection=layout.id, shards=layout.spec.shards):
@@ -215,6 +216,23 @@ class ClusterTransport:
             there |= set(self._fetch(FetchKeys(collection=name, keys=missing, after=self._end(name))).keys)
         return there
 
+    def _split(self, operation: ops.SplitRegion) -> dict[str, Any]:
+        """Let the node split a region that holds its shard; one that is not known is looked for by any node."""
+        until = self._env.elapsed_s() + self._timeout_s
+        while True:
+            layout = self._look(operation.collection)
+            shards = layout.regions.shard_of[layout.regions.names == operation.region].tolist()
+            holder = self._asker.nodes.holders(layout.id, layout.spec.shards).get(shards[0]) if shards else None
+            try:
+                if shards and holder is None:
+                    raise unreachable(f"none that lives holds shard {shard_name(shards[0])}")
+                told: dict[str, Any] = self._asker.one(operation, [holder] if holder else self._asker.readers())
+                return told
+            except NodesUnreachable:  # the shard has just moved
+                if self._env.elapsed_s() > until:
+                    raise
+            self._asker.pause()
+
     # -- searches
 
     def _search(self, operation: ops.Ask) -> Answers:
@@ -225,7 +243,7 @@ class ClusterTransport:
             operation = msgspec.structs.replace(operation, question=msgspec.structs.replace(operation.question, after=after))
         question = self._settled(operation)
         visits, found = self._if_made_anew(name, lambda: self._visited(name, question))
-        answers = Answers(of=found, position=visits.position, coverage=visits.coverage())
+        answers = Answers(of=found, position=visits.position, coverage=visits.coverage(), asks_again=True)
         if operation.question.explain:
             elapsed = self._env.elapsed_s() - started
             answers.trace = lambda number=0: self._measured(name, question, number, found, elapsed)

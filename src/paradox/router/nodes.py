@@ -17,6 +17,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself.
 
     holds: the shards of each collection that it has; covers: those it has made a snapshot of, too. stands: the log position of each.
+    hears: the nodes that live, as far as it knows.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     holds: dict[str, list[int]] = {}
     covers: dict[str, list[int]] = {}
     stands: dict[str, int] = {}
+    hears: list[str] = []
 
 
 class Nodes:
@@ -89,6 +91,18 @@ class Nodes:
             gone += bool(had)
             left -= had
         return gone + bool(left)
+
+    def meet(self, timeout_s: float) -> bool:
+        """Wait until all are heard whom any that lives hears, and tell whether that is so."""
+        until = self._env.elapsed_s() + timeout_s
+        while True:
+            alive = self.alive()
+            told = {name for one in alive if (beat := self.beat(one)) is not None for name in beat.hears}
+            left = until - self._env.elapsed_s()
+            if told <= set(alive) or left <= 0:
+                return told <= set(alive)
+            with self._changed:
+                self._changed.wait(left)
 
     def wait_for(self, timeout_s: float, *, collection: str = "", shards: int = 0) -> bool:
         """Wait until some node lives, or until all shards of a collection are held, and tell whether that is so."""

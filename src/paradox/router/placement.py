@@ -27,6 +27,22 @@ def place(shards: int, alive: Sequence[str], before: Sequence[str] = ()) -> list
     return places
 
 
+def moved(places: Sequence[str], shard: int, node: str, alive: Sequence[str]) -> list[str] | None:
+    """Return places with a shard on another node, such that `place` leaves them alone, or None when there are none.
+
+    A node that has its full share already gives one of its shards, the first, to the node that the shard comes from.
+    """
+    others = [other for other, there in enumerate(places) if there == node]
+    for exchanged in (None, *others):
+        after = list(places)
+        after[shard] = node
+        if exchanged is not None:
+            after[exchanged] = places[shard]
+        if place(len(after), alive, after) == after:
+            return after
+    return None
+
+
 def domains(places: Sequence[str]) -> list[int]:
     """Return a number for each shard, equal where the shards are on one node: copies of a point belong on different ones."""
     number = {node: place for place, node in enumerate(sorted(set(places)))}

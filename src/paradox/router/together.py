@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+OF_A_NODE = ("shards", "rows", "points", "reads_per_s", "writes_per_s")
+"""What is told of each node: what it holds (rows count copies, points those it answers for), and what it does."""
+
 
 def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return how a cluster is, from what each node that answered said of itself: as for a folder, with `nodes` beside."""
@@ -26,6 +29,10 @@ def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "read_only": False,
         "writer": None,
         "points": points,
+        "rows": sum(one["rows"] for one in told.values()),
+        "shards": sum(one["shards"] for one in told.values()),
+        "reads_per_s": sum(one["reads_per_s"] for one in told.values()),
+        "writes_per_s": sum(one["writes_per_s"] for one in told.values()),
         "collections": collections,
         "nodes": [_node(name, told.get(name)) for name in known],
         "quarantined": _joined(told, "quarantined"),
@@ -75,9 +82,10 @@ def collection(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _node(name: str, told: dict[str, Any] | None) -> dict[str, Any]:
     if told is None:
-        return {"name": name, "state": "silent", "sentence": "it does not answer", "positions": {}}
+        return {"name": name, "state": "silent", "sentence": "it does not answer"} | dict.fromkeys(OF_A_NODE) | {"positions": {}}
     positions = {one["name"]: one["position"] for one in told["collections"]}
-    return {"name": name, "state": "up" if told["healthy"] else "ill", "sentence": told["sentence"], "positions": positions}
+    shown = {field: told[field] for field in OF_A_NODE}
+    return {"name": name, "state": "up" if told["healthy"] else "ill", "sentence": told["sentence"]} | shown | {"positions": positions}
 
 
 def _joined(told: Mapping[str, dict[str, Any]], field: str) -> dict[str, str]:

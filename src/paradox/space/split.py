@@ -76,8 +76,7 @@ def evolve(
     counts = np.bincount(home, weights=weights, minlength=len(old))
     known = np.ones(len(old), dtype=np.bool_) if held is None else np.isin(old.shard_of, list(held))
     crowded = np.flatnonzero(known & (counts > limits.region_points_max))
-    few = min(limits.region_points_min, limits.region_points_max // 4)  # well apart, or regions would come and go
-    sparse = np.flatnonzero(known & (counts < few)) if len(old) > 1 else np.empty(0, dtype=np.int64)
+    sparse = np.flatnonzero(known & (counts < few_points(limits))) if len(old) > 1 else np.empty(0, dtype=np.int64)
     if len(sparse) == len(old):
         sparse = sparse[sparse != counts.argmax()]
     if not len(crowded) and not len(sparse):
@@ -93,6 +92,19 @@ def evolve(
         load = np.bincount(assign(sample, new, metric=metric)[:, 0], weights=weights, minlength=len(new))
         new = msgspec.structs.replace(new, shard_of=place(new.centroids.astype(np.float32), load.astype(np.float64), shards, metric=metric))
     return new
+
+
+def few_points(limits: Limits) -> int:
+    """Return the points under which a region is given up: well below those at which one is split, or regions would come and go."""
+    return min(limits.region_points_min, limits.region_points_max // 4)
+
+
+def halved(old: RegionMap, row: int, sample: Matrix, *, metric: Metric) -> RegionMap | None:
+    """Return `old` with one region cut in two, last in the new map, by (n, d) of its points; None when they are all alike."""
+    children = cluster(sample[:: max(1, len(sample) // (2 * SAMPLE_PER_CHILD))], 2, metric=metric, seed=int(old.names[row]))
+    new = _replaced(old, np.array([row]), np.empty(0, dtype=np.int64), [children])
+    homes = assign(sample, new, metric=metric)[:, 0]
+    return new if len(np.intersect1d(homes, (len(new) - 2, len(new) - 1))) == 2 else None
 
 
 def _replaced(old: RegionMap, crowded: NDArray[np.int64], sparse: NDArray[np.int64], children: list[Matrix]) -> RegionMap:

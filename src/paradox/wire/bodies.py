@@ -103,17 +103,25 @@ class TermsBody(Body):
 
 
 class SearchBody(TermsBody):
-    """A search: `query` is a text or a vector, or `like` the id of a stored point. plan: tell how it was done."""
+    """A search: `query` is a text or a vector, or `like` the id of a stored point. plan: tell how it was done.
+
+    vector: that of a text, where its sender has encoded it.
+    """
 
     query: Any = None
+    vector: Any = None
     like: Any = None
     plan: bool = False
 
 
 class SearchManyBody(TermsBody, kw_only=True):
-    """Many searches that differ in nothing but their query: texts, or vectors. plan: tell how the one of this number was done."""
+    """Many searches that differ in nothing but their query: texts, or vectors. plan: tell how the one of this number was done.
+
+    vectors: those of texts, where their sender has encoded them.
+    """
 
     queries: Any
+    vectors: Any = None
     plan: int | None = None
 
 
@@ -134,6 +142,21 @@ class ScrollBody(Body):
     using: str | None = None
     after: int | None = None
     consistency: Word = None
+
+
+class SplitBody(Body):
+    """A region to be cut in two, such as r3."""
+
+    collection: str
+    region: Any
+
+
+class MoveBody(Body):
+    """A shard, such as s3, to be placed on a node."""
+
+    collection: str
+    shard: Any
+    node: str
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -1,6 +1,6 @@
 """The way to a database behind a gateway: operations over HTTP, with MessagePack bodies.
 
-Connections are kept and shared among threads. A request that may not have been answered is sent again under the same name, and the
+Connections are kept and requests.shared among threads. A request that may not have been answered is sent again under the same name, and the
 gateway does what it has done already only once.
 """
 
@@ -18,62 +18,31 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
-import numpy as np
 
 from paradox.errors import (
     AuthDenied,
-    CollectionMissing,
-    FeatureMissing,
     GatewayBusy,
     GatewayUnreachable,
     InvalidRequest,
     ParadoxError,
     RequestUnreadable,
-    StoreClosed,
-    StoreReadOnly,
     error_of,
 )
 from paradox.model import operations as ops
-from paradox.model.filter_syntax import spell
-from paradox.model.filters import Filter
-from paradox.model.points import Key, id_of, made_keys
+from paradox.model.points import id_of, made_keys
 from paradox.model.queries import Answer, Answers, Plan, Question
-from paradox.model.schema import check_name
-from paradox.wire import bodies
+from paradox.wire import bodies, requests
+from paradox.wire.guard import Guard
 from paradox.wire.pack import MEDIA, pack, unpack
 
 Reply = TypeVar("Reply")
-WRITES = (ops.AddPoints, ops.UpdatePoints, ops.DeletePoints, ops.DropCollection)
 AGENT = "paradox"
 FRAME = 4
 """Bytes of the length before each frame of a stream, little endian."""
 WAIT_MIN_S, WAIT_MAX_S = 0.05, 2.0
 IDLE_CONNECTIONS_MAX = 32
-NO_PAYLOAD = msgspec.Raw(b"\xc0")
 REPLY_S, GRACE_S = 60.0, 2.0
 """How long a reply may take; a question with a deadline has that, and a grace for the way."""
-
-
-class _Row(bodies.Row):
-    """A row whose payload stays encoded until somebody looks at it."""
-
-    payload: msgspec.Raw = NO_PAYLOAD
-
-
-class _Found(bodies.FoundReply):
-    hits: list[_Row]  # type: ignore[assignment]
-
-
-class _FoundMany(bodies.FoundManyReply):
-    hits: list[list[_Row]]  # type: ignore[assignment]
-
-
-class _Points(bodies.PointsReply):
-    hits: list[_Row]  # type: ignore[assignment]
-
-
-class _Page(bodies.ScrollPage):
-    hits: list[_Row]  # type: ignore[assignment]
 
 
 class HttpTransport:
@@ -99,84 +68,73 @@ class HttpTransport:
                 raise InvalidRequest("the key holds signs that no key has", hint="keys are of printable ASCII signs, without line breaks")
             self._headers["Authorization"] = f"Bearer {key}"
         self._idle: list[HTTPConnection] = []
-        self._guard = Lock()
-        self._closed = False
-        self._read_only = read_only
+        self._lock = Lock()
+        self._guard = Guard(read_only=read_only)
         self.send(ops.ListCollections())  # says at once whether somebody answers, and takes the key
 
     # -- the Transport
 
     def send(self, operation: ops.Operation) -> Any:
         """Return the reply that the operation's docstring names, or raise a ParadoxError."""
-        if self._closed:
-            raise StoreClosed("the database was closed", hint="connect again")
-        if self._read_only and isinstance(operation, WRITES):
-            raise StoreReadOnly("this database was opened with read_only=True", hint="connect without read_only to write")
+        self._guard.check(operation)
         match operation:
             case ops.Ask():
                 return self._ask(operation)
             case ops.AddPoints():
                 return self._add(operation)
             case ops.GetPoints(collection=name, keys=keys, with_vectors=with_vectors, using=using):
-                body = bodies.GetBody(ids=keys, with_vectors=with_vectors, using=using or None, **_seeing(operation))
-                return _answer(self._post(name, "points/get", body, _Points).hits)
+                body = bodies.GetBody(ids=keys, with_vectors=with_vectors, using=using or None, **requests.seeing(operation))
+                return requests.answer_of(self._post(name, "points/get", body, requests.Points).hits)
             case ops.UpdatePoints(collection=name, keys=keys, payloads=payloads, after=after):
                 update = bodies.UpdateBody(ids=keys, payload=[msgspec.Raw(payload) for payload in payloads], after=after or None)
-                return _receipt(self._request("PATCH", _points(name), update, bodies.ReceiptReply))
+                return requests.receipt_of(self._request("PATCH", requests.points_path(name), update, bodies.ReceiptReply))
             case ops.DeletePoints(collection=name, keys=keys, where=where, after=after):
-                gone = bodies.DeleteBody(ids=keys, where=_text(where), after=after or None)
-                return _receipt(self._post(name, "points/delete", gone, bodies.ReceiptReply))
+                gone = bodies.DeleteBody(ids=keys, where=requests.text_of(where), after=after or None)
+                return requests.receipt_of(self._post(name, "points/delete", gone, bodies.ReceiptReply))
             case ops.CountPoints(collection=name, where=where):
-                return self._post(name, "count", bodies.CountBody(where=_text(where), **_seeing(operation)), dict[str, int])["count"]
+                counted = bodies.CountBody(where=requests.text_of(where), **requests.seeing(operation))
+                return self._post(name, "count", counted, dict[str, int])["count"]
             case ops.ScrollPoints():
                 return self._scroll(operation)
             case ops.ExplainPlan(collection=name, question=question, like=like):
-                return self._post(name, "explain", _search_body(question, like), Plan, reply_s=None)
-            case ops.OpenCollection(name=name, wanted=wanted, create=create):
-                return self._open(name, wanted, create=create)
+                return self._post(name, "explain", requests.search_body(question, like), Plan, reply_s=None)
+            case ops.OpenCollection():
+                return self._guard.open(operation, self._open)
             case ops.ListCollections():
                 return self._request("GET", "/v1/collections", None, dict[str, list[str]])["collections"]
             case ops.DropCollection(name=name):
-                self._request("DELETE", _collection(name), None, dict[str, Any])
+                self._request("DELETE", requests.collection_path(name), None, dict[str, Any])
                 return None
             case ops.DescribeCollection(collection=name):
-                return self._request("GET", _collection(name), None, dict[str, Any])
+                return self._request("GET", requests.collection_path(name), None, dict[str, Any])
             case ops.DescribeDatabase():
                 return self._request("GET", "/v1/status", None, dict[str, Any]) | {"path": self.url}
+            case ops.SplitRegion(collection=name, region=region):
+                return self._request("POST", "/v1/cluster/split", bodies.SplitBody(collection=name, region=region), dict[str, Any])
+            case ops.MoveShard(collection=name, shard=shard, node=node):
+                moved = bodies.MoveBody(collection=name, shard=shard, node=node)
+                return self._request("POST", "/v1/cluster/move", moved, dict[str, Any])
             case ops.VerifyDatabase():
                 return self._request("POST", "/v1/verify", None, dict[str, Any], reply_s=None)
 
     def close(self) -> None:
         """Let go of the connections. Safe to call twice."""
-        self._closed = True
-        with self._guard:
+        self._guard.closed = True
+        with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
 
     # -- operations that are more than one request and one reply
 
-    def _open(self, name: str, wanted: dict[str, Any], *, create: bool) -> ops.CollectionView:
-        encoder = wanted.get("encoder")
-        if callable(encoder) or hasattr(encoder, "fingerprint"):
-            raise FeatureMissing(
-                "an encoder that is an object or a function cannot be used by a server", hint="name one, encoder='text', or send vectors"
-            )
-        if not create or self._read_only:
-            try:
-                view = self._request("POST", f"{_collection(name)}/open", None, ops.CollectionView)
-            except CollectionMissing as error:
-                if not create:
-                    raise
-                hint = "connect without read_only to create it"
-                raise StoreReadOnly(f"{error.message}, and the database was opened with read_only=True", hint=hint) from None
-            if not wanted:
-                return view
+    def _open(self, operation: ops.OpenCollection) -> ops.CollectionView:
+        path = requests.collection_path(operation.name)
         try:
-            body = bodies.CollectionBody(**wanted)
+            body = bodies.CollectionBody(**operation.wanted)
         except TypeError as error:
             raise InvalidRequest(str(error), hint="see the arguments of collection()") from None
-        return self._request("PUT", _collection(name), body, ops.CollectionView)
+        method, path = ("PUT", path) if operation.create else ("POST", f"{path}/open")
+        return self._request(method, path, body, ops.CollectionView)
 
     def _add(self, operation: ops.AddPoints) -> ops.Receipt:
         keys = (
@@ -189,26 +147,32 @@ class HttpTransport:
             ids=keys,
             vectors=operation.vectors or None,
             payload=None if operation.payloads is None else [msgspec.Raw(payload) for payload in operation.payloads],
-            modality=_shared(operation.modality),
+            modality=requests.shared(operation.modality),
             at=None if operation.at_us is None else operation.at_us.astype("<M8[us]"),
             present=operation.present or None,
         )
-        receipt = self._request("POST", _points(operation.collection), body, bodies.ReceiptReply)
+        receipt = self._request("POST", requests.points_path(operation.collection), body, bodies.ReceiptReply)
         return ops.Receipt(ids=[id_of(key) for key in keys], position=receipt.position)
 
     def _ask(self, operation: ops.Ask) -> Answers:
         question = operation.question
         many = (len(question.vectors) if question.vectors is not None else len(question.texts)) > 1
         if many:
-            body: Any = _search_many_body(question)
-            reply: Any = self._post(operation.collection, "search/batch", body, _FoundMany, reply_s=_patience(question))
+            body: Any = requests.search_many_body(question)
+            reply: Any = self._post(operation.collection, "search/batch", body, requests.FoundMany, reply_s=_patience(question))
             found = reply.hits
         else:
-            body = _search_body(question, operation.like)
-            reply = self._post(operation.collection, "search", body, _Found, reply_s=_patience(question))
+            body = requests.search_body(question, operation.like)
+            reply = self._post(operation.collection, "search", body, requests.Found, reply_s=_patience(question))
             found = [reply.hits]
-        plan = (lambda number=0: reply.plan) if reply.plan is not None else partial(self._plan, operation)
-        return Answers(of=[_answer(rows) for rows in found], position=reply.position, coverage=reply.coverage, trace=plan)
+        plan = reply.plan if reply.plan is not None else partial(self._plan, operation)
+        return Answers(
+            of=[requests.answer_of(rows) for rows in found],
+            position=reply.position,
+            coverage=reply.coverage,
+            trace=plan,
+            asks_again=reply.plan is None,
+        )
 
     def _plan(self, operation: ops.Ask, number: int = 0) -> Plan | None:
         """Ask again, for the plan of one query: most who search never look at it."""
@@ -218,18 +182,19 @@ class HttpTransport:
             vectors=None if question.vectors is None else question.vectors[number : number + 1],
             texts=question.texts[number : number + 1],
         )
-        body = msgspec.structs.replace(_search_body(one, operation.like), plan=True)
-        return self._post(operation.collection, "search", body, _Found).plan
+        body = msgspec.structs.replace(requests.search_body(one, operation.like), plan=True)
+        return self._post(operation.collection, "search", body, requests.Found).plan
 
     def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
         body = bodies.ScrollBody(
-            where=_text(operation.where),
+            where=requests.text_of(operation.where),
             batch=operation.batch,
             with_vectors=operation.with_vectors,
             using=operation.using or None,
-            **_seeing(operation),
+            **requests.seeing(operation),
         )
-        connection, response = self._exchange("POST", f"{_collection(operation.collection)}/scroll", pack(body, "msgpack"), REPLY_S)
+        path = f"{requests.collection_path(operation.collection)}/scroll"
+        connection, response = self._exchange("POST", path, pack(body, "msgpack"), REPLY_S)
         frames = _frames(response)
         head = _unpacked(next(frames, b""), bodies.ScrollReply)
         return ops.Scroll(answers=self._pages(connection, response, frames), total=head.total, position=head.position)
@@ -237,13 +202,13 @@ class HttpTransport:
     def _pages(self, connection: HTTPConnection, response: HTTPResponse, frames: Iterator[bytes]) -> Iterator[Answer]:
         try:
             for frame in frames:
-                page = _unpacked(frame, _Page)
+                page = _unpacked(frame, requests.Page)
                 if page.problem is not None:
                     raise error_of(page.problem.code, page.problem.detail, hint=page.problem.hint)
                 if page.last:
                     response.read()  # what ends the reply
                     return
-                yield _answer(page.hits)
+                yield requests.answer_of(page.hits)
             raise GatewayUnreachable("the connection ended before the last page of a scroll", hint="scroll again")
         except (HTTPException, OSError) as reason:
             raise GatewayUnreachable(f"the connection ended within a scroll: {_reason(reason)}", hint="scroll again") from None
@@ -253,7 +218,7 @@ class HttpTransport:
     # -- requests
 
     def _post(self, name: str, verb: str, body: Any, kind: type[Reply], *, reply_s: float | None = REPLY_S) -> Reply:
-        return self._request("POST", f"{_collection(name)}/{verb}", body, kind, reply_s=reply_s)
+        return self._request("POST", f"{requests.collection_path(name)}/{verb}", body, kind, reply_s=reply_s)
 
     def _request(self, method: str, path: str, body: Any, kind: type[Reply], *, reply_s: float | None = REPLY_S) -> Reply:
         content = pack(body, "msgpack") if body is not None else b""
@@ -267,6 +232,8 @@ class HttpTransport:
                 finally:
                     self._put_back(connection, response)
                 return _unpacked(raw, kind)
+            except TimeoutError as reason:
+                raise self._unreachable(reason) from None  # it is still at it: not to be asked twice
             except (HTTPException, OSError) as reason:
                 if time.monotonic() + wait_s > until:
                     raise self._unreachable(reason) from None
@@ -317,7 +284,7 @@ class HttpTransport:
     def _take(self) -> HTTPConnection:
         """Return an idle connection that the server has not let go of, or a new one that is not connected yet."""
         while True:
-            with self._guard:
+            with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 kind = HTTPSConnection if self._secure else HTTPConnection
@@ -328,27 +295,11 @@ class HttpTransport:
 
     def _put_back(self, connection: HTTPConnection, response: HTTPResponse) -> None:
         """Keep a connection whose reply was read to its end; close any other."""
-        with self._guard:
-            if response.isclosed() and connection.sock is not None and not self._closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+        with self._lock:
+            if response.isclosed() and connection.sock is not None and not self._guard.closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
                 self._idle.append(connection)
                 return
         connection.close()
-
-
-def _collection(name: str) -> str:
-    return f"/v1/collections/{quote(check_name(name), safe='')}"
-
-
-def _points(name: str) -> str:
-    return f"{_collection(name)}/points"
-
-
-def _text(where: Filter | None) -> str | None:
-    return None if where is None else spell(where)
-
-
-def _shared(names: list[str] | None) -> str | list[str] | None:
-    return names[0] if names and names.count(names[0]) == len(names) else names
 
 
 def _patience(question: Question) -> float:
@@ -365,58 +316,6 @@ def _unpacked(raw: bytes, kind: type[Reply]) -> Reply:
         return unpack(raw, "msgpack", kind)
     except RequestUnreadable:
         raise GatewayUnreachable("the answer is not one of Paradox", hint="is this the address of a Paradox gateway?") from None
-
-
-def _seeing(asked: Question | ops.GetPoints | ops.CountPoints | ops.ScrollPoints) -> dict[str, Any]:
-    """Return what a body says of how much must be seen. A gateway knows no sessions: the position says what they ask for."""
-    return {"after": asked.after or None, "consistency": None if asked.consistency == "session" else asked.consistency}
-
-
-def _terms(question: Question) -> dict[str, Any]:
-    return {
-        "k": question.k,
-        "where": _text(question.where),
-        "modality": question.modality,
-        "between": None if question.between_us is None else np.array(question.between_us, dtype="<M8[us]"),
-        "using": question.using or None,
-        "mode": question.mode,
-        "recall": question.recall,
-        "exact": question.exact,
-        **_seeing(question),
-        "with_payload": question.with_payload,
-        "with_vectors": question.with_vectors,
-        "within_s": question.deadline_s,
-        "explain": question.explain,
-    }
-
-
-def _search_body(question: Question, like: Key | None) -> bodies.SearchBody:
-    query = question.vectors[0] if question.vectors is not None else question.texts[0] if question.texts else None
-    return bodies.SearchBody(query=query, like=like, **_terms(question))
-
-
-def _search_many_body(question: Question) -> bodies.SearchManyBody:
-    return bodies.SearchManyBody(queries=question.vectors if question.vectors is not None else question.texts, **_terms(question))
-
-
-def _answer(rows: list[_Row]) -> Answer:
-    """Return rows as columns."""
-    vectors = [row.vector for row in rows if row.vector is not None]
-    payloads = [bytes(row.payload) for row in rows]
-    return Answer(
-        keys=[row.id for row in rows],
-        score=np.array([row.score for row in rows], dtype=np.float32),
-        distance=np.array([row.distance for row in rows], dtype=np.float32),
-        payloads=None if bytes(NO_PAYLOAD) in payloads else payloads,
-        vectors=np.stack(vectors) if vectors and len(vectors) == len(rows) else None,
-        modality=[row.modality for row in rows],
-        at_us=[row.at for row in rows],  # type: ignore[misc]
-        origin=[row.origin for row in rows],
-    )
-
-
-def _receipt(reply: bodies.ReceiptReply) -> ops.Receipt:
-    return ops.Receipt(ids=[id_of(key) for key in reply.ids], position=reply.position)
 
 
 def _frames(response: HTTPResponse) -> Iterator[bytes]:

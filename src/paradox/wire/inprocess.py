@@ -10,8 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from paradox.model.operations import Operation, Scroll
-from paradox.model.queries import Answer
+from paradox.errors import QueryInvalid
+from paradox.model.operations import Ask, Operation, Scroll
+from paradox.model.queries import Answer, Answers
 from paradox.ports.transport import Transport
 
 Arguments = ParamSpec("Arguments")
@@ -39,11 +40,32 @@ class Offloaded:
     async def send(self, operation: Operation) -> Any:
         """Return the reply, or raise a ParadoxError. A Scroll's pages are read in threads too."""
         reply = await aside(self._transport.send, operation)
-        return msgspec.structs.replace(reply, answers=_Pages(reply.answers)) if isinstance(reply, Scroll) else reply
+        match reply:
+            case Scroll():
+                return msgspec.structs.replace(reply, answers=_Pages(reply.answers))
+            case Answers() if isinstance(operation, Ask) and operation.question.explain and callable(reply.trace):
+                reply.trace = await aside(reply.trace)
+            case Answers() if reply.asks_again and callable(reply.trace):
+                reply.trace = Awaited(reply.trace)
+        return reply
 
     async def close(self) -> None:
         """Let go of the database. Safe to call twice."""
         await aside(self._transport.close)
+
+
+class Awaited:
+    """A trace that asks the database again, of a caller who awaits: `work` is for a thread."""
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self.work = work
+
+    def __call__(self, number: int = 0) -> Any:
+        """Raise QueryInvalid rather than hold up an event loop."""
+        raise QueryInvalid(
+            "the plan of this search must be asked for, and that would hold up the event loop",
+            hint="await hits.fetch_plan(), or search with explain=True",
+        )
 
 
 class _Pages:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 import numpy as np
 
-from paradox.errors import FeatureMissing, InternalError, ParadoxError, error_of
+from paradox.errors import InternalError, ParadoxError, error_of
 from paradox.model import operations as ops
 from paradox.model.entries import Once
 from paradox.model.filters import Filter
@@ -134,13 +134,7 @@ KINDS: Mapping[str, Any] = MappingProxyType({kind.__name__: kind for kind in get
 
 
 def pack_operation(operation: Asked) -> bytes:
-    """Return an operation as bytes. Raises FeatureMissing for an encoder that cannot travel."""
-    if isinstance(operation, ops.OpenCollection):
-        encoder = operation.wanted.get("encoder")
-        if callable(encoder) or hasattr(encoder, "fingerprint"):
-            raise FeatureMissing(
-                "an encoder that is an object or a function cannot be used by a cluster", hint="name one, encoder='text', or send vectors"
-            )
+    """Return an operation as bytes."""
     return pack({"verb": type(operation).__name__, "fields": operation}, "msgpack")
 
 
