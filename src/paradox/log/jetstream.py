@@ -258,6 +258,9 @@ class JetStreamLog:
             if head.part + 1 == head.parts:
                 body = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
                 pieces = []
+                if len(body) != head.length:
+                    lacking = f"entry {head.position} of log {self._name!r} has {len(body):,} bytes of {head.length:,}"
+                    raise LogCorrupt(lacking, hint="see whether another server has it")
                 with self._lock:
                     self._bookmark = Mark(sequence, head.position, head.checksum)
                 if head.position > after:
