@@ -22,6 +22,7 @@ from paradox.model.topology import ALIVE, WHO, node_subject
 from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
+from paradox.node.sweep import Sweep
 from paradox.node.worker import Worker
 from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
@@ -53,6 +54,8 @@ FOLLOW_S, LOOK_S = 0.5, 1.0
 DOWN_AFTER_S = 5.0
 """After which the shards of a node that says nothing are placed elsewhere."""
 NODES = "nodes"
+SWEEP_S = 60.0
+"""How often the store is looked through for what nobody needs."""
 SCROLLS_MAX = 256
 
 
@@ -74,6 +77,7 @@ class Member:
         self.database.held_anew = self._held_anew
         self._register = register
         self._scrolls = Scrolls()
+        self._sweeps: dict[str, tuple[float, Sweep | None]] = {}
         self._news = env.condition()
         self._told = False
         self._looked_s = -LOOK_S
@@ -158,6 +162,7 @@ class Member:
                     held.adopt(shard)
                 elif node != self.name and shard in held.engine.held and self._covers(node, collection, shard):
                     held.give_up(shard)
+            self._sweep(opened, places)
         self._beat(b"")
 
     # -- living among others
@@ -188,6 +193,21 @@ class Member:
         """Tell whether this node is the one that places shards. Two that both think so do no harm: the register takes one."""
         settled = self._env.elapsed_s() - self._started_s > DOWN_AFTER_S  # by then it has heard of all who live
         return settled and self._alive()[0] == self.name
+
+    def _sweep(self, opened: OpenedCollection, places: list[str]) -> None:
+        """Delete what nobody needs from a collection's store, now and then; one node of all does."""
+        collection, now = str(opened.mark), self._env.elapsed_s()
+        if not self._is_first():
+            self._sweeps.pop(collection, None)
+            return
+        due_s, sweep = self._sweeps.get(collection, (now, None))
+        if now < due_s:
+            return
+        held = opened.held
+        assert held.folder is not None
+        sweep = sweep or Sweep(held.store, held.folder, elapsed_s=self._env.elapsed_s, shards=held.spec.shards)
+        self._sweeps[collection] = (now + SWEEP_S, sweep)
+        sweep.once(live=sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)}), placed=places)
 
     def _covers(self, node: str, collection: str, shard: int) -> bool:
         """Tell whether a node that lives has a snapshot of a shard of its own."""

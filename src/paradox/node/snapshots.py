@@ -49,7 +49,12 @@ class Snapshots:
         return None
 
     def put(self, manifest: Manifest) -> None:
-        """Add a manifest; the newest one counts."""
+        """Add a manifest; the newest one counts. Raises SegmentCorrupt when a segment was swept away before it was named."""
+        if self._node and self._folder is not None:  # where others sweep
+            for entry in manifest.segments:
+                if not (self._folder / SEGMENTS / entry.name).is_dir():
+                    what = f"segment {entry.name} is gone from the store; no snapshot is made"
+                    raise SegmentCorrupt(what, hint="start this node anew: it begins at the snapshot before, and reads the log from there")
         self._made += 1
         self._store.put(f"{self._prefix}{self._made:020d}", encode_manifest(manifest))
 
@@ -85,20 +90,17 @@ class Snapshots:
     # -- what nobody needs
 
     def collect(self, quarantined: Iterable[str]) -> None:
-        """Delete old manifests and the segments that only they named; the only writer also what a crash left."""
-        candidates: set[str] = set()
+        """Delete old manifests. The only writer also deletes the segments that none names any more, and what a crash left; see `Sweep`."""
         for name in self._superseded():
-            candidates |= self._named(name)
             self._store.delete(name)
+        if self._node:
+            return
         kept = set(quarantined)
         for name in self._store.list(MANIFESTS):
-            kept |= self._named(name)
-        there = {name.split("/")[1] for name in self._store.list(SEGMENTS)} if not self._node else candidates
-        for segment in there - kept:
-            for name in self._store.list(f"{SEGMENTS}{segment}/"):
-                self._store.delete(name)
-            assert self._folder is not None
-            shutil.rmtree(self._folder / SEGMENTS / segment, ignore_errors=True)
+            with suppress(SegmentCorrupt, KeyError):  # nobody will open what a damaged manifest names
+                kept |= reached(decode_manifest(self._store.get(name), name))
+        for segment in segments_in(self._store) - kept:
+            delete_segment(self._store, self._folder, segment)
 
     def _superseded(self) -> list[str]:
         """Return the own manifests that nobody needs: each of their shards has KEPT newer ones, whoever made them.
@@ -118,7 +120,20 @@ class Snapshots:
                 newer[shard] += 1
         return superseded
 
-    def _named(self, name: str) -> set[str]:
-        with suppress(SegmentCorrupt, KeyError):  # nobody will open what a damaged manifest names
-            return {entry.name for entry in decode_manifest(self._store.get(name), name).segments}
-        return set()
+
+def reached(manifest: Manifest) -> set[str]:
+    """Return the names of the segments that a manifest needs, or has set aside."""
+    return {entry.name for entry in manifest.segments} | set(manifest.quarantined)
+
+
+def segments_in(store: ObjectStore) -> set[str]:
+    """Return the names of all segments of a collection's store."""
+    return {name.split("/")[1] for name in store.list(SEGMENTS)}
+
+
+def delete_segment(store: ObjectStore, folder: Path | None, segment: str) -> None:
+    """Delete all files of a segment; no error when there are none."""
+    for name in store.list(f"{SEGMENTS}{segment}/"):
+        store.delete(name)
+    assert folder is not None
+    shutil.rmtree(folder / SEGMENTS / segment, ignore_errors=True)
