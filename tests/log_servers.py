@@ -10,8 +10,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from paradox.log.jetstream import Streams
+from paradox.ports.bus import Silence
 
 BINARY = Path(sys.executable).with_name("nats-server")
 START_S = 30
@@ -80,6 +83,29 @@ class LogServers:
 
     def stop(self) -> None:
         self.kill(*list(self.running))
+
+    def blocks(self, number: int, stream: str) -> list[Path]:
+        """Return the files in which a server keeps a stream's messages, oldest first."""
+        return sorted((self.folder / f"n{number}").rglob(f"{stream}/msgs/*.blk"), key=lambda path: int(path.stem))
+
+    def leader(self, streams: Streams, stream: str) -> int:
+        """Return the number of the server that leads a stream."""
+        until = time.monotonic() + START_S
+        while True:
+            name = streams.persist(f"STREAM.INFO.{stream}", {}).get("cluster", {}).get("leader")
+            if name:
+                return int(name[1:])
+            assert time.monotonic() < until, f"{stream} has no leader"
+            time.sleep(LOOK_S)
+
+    def make_lead(self, streams: Streams, stream: str, number: int) -> None:
+        """Let this server lead a stream."""
+        until = time.monotonic() + START_S
+        while self.leader(streams, stream) != number:
+            assert time.monotonic() < until, f"n{number} does not come to lead {stream}"
+            with suppress(Silence):
+                streams.api(f"STREAM.LEADER.STEPDOWN.{stream}", {"placement": {"preferred": f"n{number}"}})
+            time.sleep(0.2)  # elections tell nobody how they went
 
 
 @contextmanager

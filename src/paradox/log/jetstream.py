@@ -2,24 +2,27 @@
 
 An entry is one message, or several when it is large; all messages of one append are one atomic batch, on the condition that nobody
 else appended since. Messages carry a chain of checksums (`message.py`), so a server that lost or changed something below the log is found
-out by whoever reads, and the leader is asked instead.
+out by whoever reads; the leader is asked instead, and where that has it neither, another is made to lead.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
 from paradox.log.frame import refuse_if_beyond
 from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
+from paradox.model.events import LeaderSteppedAway
 from paradox.ports.bus import Bus, Headers, Silence
 from paradox.ports.env import Env
 from paradox.ports.log import Body
 
+Told = TypeVar("Told")
 MESSAGES_MAX = 1_000
 """Messages that JetStream takes as one batch."""
 BYTES_MAX = 4 << 30
@@ -33,7 +36,11 @@ AGAIN_S = 0.2
 DUPLICATES_S = 120
 ASK_LEADER_AFTER = 3
 """Replies that bring nothing new, after which the stream's leader is asked, message by message."""
-WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE = 10071, 10077, 10059, 10037
+AGAIN_MAX, LEADERS_MAX = 5, 3
+"""How often a leader is asked again for what it seems to have lost, since one that was just elected may know its end a moment later; and
+how many leaders are asked.
+"""
+WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE, NO_PEERS = 10071, 10077, 10059, 10037, 10005
 SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
 SEQUENCE = "Nats-Sequence"
 APPENDED = "paradox.appended"
@@ -94,7 +101,7 @@ class Streams:
                 if error is None or error.get("err_code") in (NO_STREAM, NO_MESSAGE):
                     return answer
                 reason = str(error.get("description"))
-                lasting = error.get("code") not in (503, 408)
+                lasting = error.get("code") not in (503, 408) and error.get("err_code") != NO_PEERS  # servers that have just come
             except Silence as silence:
                 reason, lasting = silence.reason, False
             if lasting or self.env.elapsed_s() > until:
@@ -112,6 +119,11 @@ class Streams:
         before = list(zip(messages[:-1], headers[:-1], strict=True))
         reply = self.bus.request(f"{SUBJECT}.{name}", messages[-1], headers=headers[-1], before=before, timeout_s=REPLY_S)
         return dict(json.loads(reply))
+
+    def step_away(self, stream: str) -> None:
+        """Ask the leader of a stream to let another server lead. Nothing happens when it does not answer."""
+        with suppress(Silence):
+            self.api(f"STREAM.LEADER.STEPDOWN.{stream}", {})
 
     def fetch(self, name: str, after: int) -> list[tuple[int, bytes]]:
         """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises Silence."""
@@ -142,6 +154,7 @@ class JetStreamLog:
         self._first = 1
         self._first_sequence = 1
         self._incarnation = 0
+        self._replicas = 1
         self._bookmark = self._last
         self.refresh()
 
@@ -159,6 +172,11 @@ class JetStreamLog:
     def last(self) -> int:
         """The last position this program knows of; `refresh` asks for those of others."""
         return self._last.position
+
+    @property
+    def last_message(self) -> int:
+        """The number of the last message that this program knows of."""
+        return self._last.sequence
 
     def append(self, bodies: Sequence[Body], *, after: int | None = None) -> int:
         """Make all bodies durable on a majority of the servers, in order, and return the position of the last.
@@ -185,11 +203,11 @@ class JetStreamLog:
 
     def _publish(self, messages: list[bytes], end: Mark) -> None:
         """Publish until it is known that the messages are there, or that they are not and never will be."""
-        until = self._env.elapsed_s() + PERSIST_S
+        until, before = self._env.elapsed_s() + PERSIST_S, self._last.sequence
         while True:
             batch = self._env.random_bytes(12).hex()  # a batch that a leader's death cut short cannot be taken up again
             try:
-                answer = self._streams.publish(self._name, messages, after=self._last.sequence, batch=batch)
+                answer = self._streams.publish(self._name, messages, after=before, batch=batch)
                 error = answer.get("error")
                 if error is None:
                     if answer.get("seq") == end.sequence:
@@ -202,7 +220,10 @@ class JetStreamLog:
                 if error.get("err_code") == WRONG_LAST:
                     if self._is_ours(messages, end):
                         return
-                    if self._state()["last_seq"] > self._last.sequence:
+                    there = self._state()["last_seq"]
+                    if there < before:
+                        there = self._look().sequence  # the leader lost its end: another is made to lead
+                    if there > before:
                         raise LogConflict(f"another program appended to log {self._name!r} first", hint="read on, and try again")
                     reason = "an append that was begun is not settled yet"  # without a majority it is neither there nor not
                 if error.get("err_code") == FULL:
@@ -267,18 +288,20 @@ class JetStreamLog:
                     yield head.position, body
 
     def _messages_after(self, mark: Mark, last: int) -> Iterator[tuple[int, bytes]]:
-        """Yield checked messages in order, from any server; where it lags, or has not what was written, from the leader."""
+        """Yield checked messages in order, from any server; where it lags, or has not what was written, from a leader that has."""
         sequence, chain, idle = mark.sequence, mark.chain, 0
         while sequence < last:
-            found = self._fetch(sequence) if idle < ASK_LEADER_AFTER else self._from_leader(sequence + 1)
+            try:
+                if idle < ASK_LEADER_AFTER:
+                    found = self._fetch(sequence)
+                else:
+                    found = [(sequence + 1, self._of_a_sound_leader(partial(self._following, sequence, chain)))]
+            except _Trimmed:
+                self._look()  # so that who asked sees that it was
+                raise
             before = sequence
             for number, message in found:
-                if number > last:
-                    break
-                fault = fault_of(message, number, sequence, chain, self._name)
-                if fault is not None:
-                    if idle >= ASK_LEADER_AFTER:
-                        raise fault
+                if number > last or fault_of(message, number, sequence, chain, self._name) is not None:
                     break
                 sequence, chain = number, decode_head(message, self._name, number).checksum
                 yield number, message
@@ -291,15 +314,33 @@ class JetStreamLog:
             self._streams.bus.wait(AGAIN_S)
             return []
 
-    def _from_leader(self, sequence: int) -> list[tuple[int, bytes]]:
-        message = self._message(sequence)
-        if message is None:
-            self._look()
-            if sequence < self._first_sequence:
-                raise LogCorrupt(f"entries up to {self._first - 1} were trimmed meanwhile", hint="start from a snapshot that is newer")
-            lost = f"log {self._name!r} has lost message {sequence} on its leader"
-            raise LogCorrupt(lost, hint="step the leader away, and see whether another has it")
-        return [(sequence, message)]
+    def _following(self, after: int, chain: int) -> bytes:
+        """Return the message after a sequence from the leader. Raises LogCorrupt, _Trimmed."""
+        message = self._there(after + 1)
+        fault = fault_of(message, after + 1, after, chain, self._name)
+        if fault is not None:
+            raise fault
+        return message
+
+    def _of_a_sound_leader(self, ask: Callable[[], Told]) -> Told:
+        """Ask the leader again while it has not what was written, then the next leader. Raises LogCorrupt when none has it, _Trimmed."""
+        attempts = AGAIN_MAX * (LEADERS_MAX if self._replicas > 1 else 1)
+        for attempt in range(1, attempts + 1):
+            try:
+                return ask()
+            except _Trimmed:
+                raise
+            except LogCorrupt as fault:
+                if attempt == attempts:
+                    raise
+                if attempt % AGAIN_MAX == 0:
+                    self._step_away(fault.message)
+                self._streams.bus.wait(AGAIN_S)
+        raise AssertionError("the last attempt raises")
+
+    def _step_away(self, reason: str) -> None:
+        self._env.record(LeaderSteppedAway(log=self._name, reason=reason))
+        self._streams.step_away(f"{STREAM}{self._name}")
 
     def refresh(self) -> int:
         """Ask what others appended or trimmed since, and return `last`. Raises LogUnavailable, LogCorrupt."""
@@ -310,12 +351,13 @@ class JetStreamLog:
         """Ask how the log stands."""
         while True:
             with suppress(_Trimmed):
-                return self._look_once()
+                return self._of_a_sound_leader(self._look_once)
 
     def _state(self) -> dict[str, Any]:
         answer = self._streams.persist(f"STREAM.INFO.{STREAM}{self._name}", {})
         if "error" in answer:
             raise self._deleted()
+        self._replicas = answer["config"].get("num_replicas", 1)
         state: dict[str, Any] = answer["state"] | {"metadata": answer["config"].get("metadata", {})}
         return state
 
@@ -338,12 +380,16 @@ class JetStreamLog:
             return self._last
 
     def _head(self, sequence: int) -> Head:
+        return decode_head(self._there(sequence), self._name, sequence)
+
+    def _there(self, sequence: int) -> bytes:
+        """Return one message from the stream's leader. Raises LogCorrupt when it has none, _Trimmed."""
         message = self._message(sequence)
-        if message is None:
-            if sequence < self._state()["first_seq"]:
-                raise _Trimmed(f"message {sequence} of log {self._name!r} was trimmed", hint="start from a snapshot that is newer")
-            raise LogCorrupt(f"log {self._name!r} has lost message {sequence}", hint="see whether another server has it")
-        return decode_head(message, self._name, sequence)
+        if message is not None:
+            return message
+        if sequence < self._state()["first_seq"]:
+            raise _Trimmed(f"message {sequence} of log {self._name!r} was trimmed", hint="start from a snapshot that is newer")
+        raise LogCorrupt(f"log {self._name!r} has lost message {sequence}", hint="see whether another server has it")
 
     def _message(self, sequence: int) -> bytes | None:
         """Return one message from the stream's leader, None when it has none."""
@@ -359,11 +405,11 @@ class JetStreamLog:
             low, high = self._first_sequence, self._last.sequence
         while low < high:
             middle = (low + high) // 2
-            if self._head(middle).position < position:
+            if self._of_a_sound_leader(partial(self._head, middle)).position < position:
                 low = middle + 1
             else:
                 high = middle
-        return Mark(low - 1, position - 1, self._head(low).chain)
+        return Mark(low - 1, position - 1, self._of_a_sound_leader(partial(self._head, low)).chain)
 
     def trim(self, through: int) -> None:
         """Forget entries up to `through`; the last one stays, since it says where the log stands. Raises LogUnavailable, StoreClosed."""

@@ -47,4 +47,11 @@ class MapChanged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     regions: int
 
 
-Event: TypeAlias = TailRepaired | SegmentSealed | SegmentsMerged | SegmentQuarantined | MapChanged
+class LeaderSteppedAway(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The server that led a log had not what was written; another was made to lead."""
+
+    log: str
+    reason: str
+
+
+Event: TypeAlias = TailRepaired | SegmentSealed | SegmentsMerged | SegmentQuarantined | MapChanged | LeaderSteppedAway
