@@ -76,9 +76,9 @@ def count_words(held: HeldCollection, asked: CountWords) -> list[Any]:
 
 def fetch_keys(opened: OpenedCollection, asked: FetchKeys) -> dict[str, Any]:
     """Return points by id."""
-    fields = {field: getattr(asked, field) for field in GetPoints.__struct_fields__}
+    wanted = GetPoints(collection=asked.collection, keys=asked.keys, with_vectors=asked.with_vectors, using=asked.using, after=asked.after)
     position = opened.held.engine.applied
-    found = get(opened, GetPoints(**fields))
+    found = get(opened, wanted)
     _refuse_others(opened.held, asked.shards)  # afterwards: one may have been given up meanwhile
     return {"found": found, "position": max(position, asked.after), "moved": opened.held.engine.moved}
 

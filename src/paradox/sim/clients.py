@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from paradox.client.session import Session
 from paradox.client.sync import Collection, Database
 from paradox.errors import FeatureMissing, FilterField, InternalError, InvalidRequest, ParadoxError
 from paradox.model.schema import Limits
@@ -43,6 +44,8 @@ class Client:
     def __init__(self, loop: Loop, network: Network, name: str, *, shards: int, copies: int) -> None:
         self.name = name
         self.expected: dict[str, set[int | None]] = {f"{name}-{number}": {None} for number in range(POINTS)}
+        self.writing: frozenset[str] = frozenset()
+        self.others: list[Client] = []
         self.violations: list[str] = []
         self.acknowledged = 0
         self.failed = 0
@@ -58,7 +61,7 @@ class Client:
         env = SimEnv(self._loop, name)
         bus = SimBus(self._network, name)
         transport = ClusterTransport(bus, env=env, timeout_s=PATIENCE_S, encode=no_encoder, limits=Limits())
-        return Database(transport)
+        return Database(Session(transport))
 
     def live(self, until: float) -> None:
         """Write and read until a time, whatever happens."""
@@ -73,7 +76,8 @@ class Client:
                 self._loop.sleep(PAUSE_S)
         else:
             return
-        deeds = [self._add] * 5 + [self._delete, self._update, self._get, self._search, self._count, self._scroll, self._blunder]
+        seldom = [self._delete, self._update, self._get, self._search, self._count, self._scroll, self._peek, self._blunder]
+        deeds = [self._add] * 5 + seldom
         while self._loop.now < until:
             self._dice.choice(deeds)(collection)
             self._loop.sleep(self._dice.expovariate(1 / PAUSE_S))
@@ -90,6 +94,7 @@ class Client:
         """Write, and note what these points are afterwards, or may be. Those it is not sure of are left alone from then on."""
         if not keys:
             return
+        self.writing = frozenset(keys)
         try:
             write()
         except ParadoxError as error:
@@ -97,6 +102,8 @@ class Client:
             for key in keys:
                 self.expected[key] = self.expected[key] | {value}
             return
+        finally:
+            self.writing = frozenset()
         self.acknowledged += len(keys)
         for key in keys:
             self.expected[key] = {value}
@@ -141,6 +148,18 @@ class Client:
         found = self._read(lambda: {str(hit.id): hit.payload["version"] for hit in collection.get(keys)})
         if found is not None:
             self._expect(found, keys, "get")
+
+    def _peek(self, collection: Collection) -> None:
+        """Read what another client wrote, as it is for everybody: whatever it was told before must be seen."""
+        other = self._dice.choice(self.others)
+        before = dict(other.expected)
+        keys = self._dice.sample(sorted(before), TOGETHER)
+        found = self._read(lambda: {str(hit.id): hit.payload["version"] for hit in collection.get(keys, consistency="strong")})
+        unchanged = [key for key in keys if other.expected[key] is before[key] and key not in other.writing]
+        if found is not None:
+            for key in unchanged:
+                if found.get(key) not in before[key]:
+                    self._violated(f"a strong get found {key} in version {found.get(key)}, expected {sorted(map(str, before[key]))}")
 
     def _search(self, collection: Collection) -> None:
         for key in self._some(there=True)[:2]:

@@ -67,6 +67,8 @@ class World:
         self.folder = folder
         self.nodes: dict[str, Node] = {}
         self.clients = [Client(self.loop, self.network, f"c{number}", shards=SHARDS, copies=COPIES) for number in range(CLIENTS)]
+        for client in self.clients:
+            client.others = [other for other in self.clients if other is not client]
         self.events: list[str] = []
         self.bugs: list[str] = []
         self.disk_syncs = True
@@ -82,7 +84,7 @@ class World:
         finally:
             self.loop.close()
         violations = [*(one for client in self.clients for one in client.violations), *violations]
-        bugs = [*self.bugs, *(bug for node in self.nodes.values() for bug in node.env.bugs)]
+        bugs = dict.fromkeys([*self.bugs, *(bug for node in self.nodes.values() for bug in node.env.bugs)])
         return Report(
             seed=self.seed,
             violations=(*violations, *(f"a bug of our own: {bug}" for bug in bugs)),
