@@ -16,7 +16,7 @@ from paradox.model.topology import RegionMap
 from paradox.router.patience import DEFAULT, choose_patience
 from paradox.shard.manifest import map_from_plain
 from paradox.shard.search import is_filtered
-from paradox.space.regions import centres, rank
+from paradox.space.regions import Atlas
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Layout:
         self.spec = told.spec
         self.regions: RegionMap = map_from_plain(told.map)
         self.routing = told.routing or DEFAULT
-        self._centres = centres(self.regions)
+        self._atlas = Atlas(self.regions, self.spec.vectors[self.spec.main].metric)
 
     def routing_of(self, question: Question) -> Routing:
         """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them."""
@@ -55,8 +55,5 @@ class Layout:
         metric = self.spec.vectors[self.spec.main].metric
         if self.spec.shards == 1 or question.using != self.spec.main or metric == "hamming":
             return [everywhere] * len(queries)
-        orders = []
-        for nearest in rank(np.asarray(queries, dtype=np.float32), self._centres, metric):
-            order = dict.fromkeys(self.regions.shard_of[nearest].tolist())
-            orders.append([*order, *(shard for shard in everywhere if shard not in order)])
-        return orders
+        orders = self._atlas.shard_orders(np.asarray(queries, dtype=np.float32))
+        return [[*order, *sorted(set(everywhere).difference(order))] for order in orders]

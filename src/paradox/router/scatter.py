@@ -33,7 +33,7 @@ from paradox.shard.engine import Held, ShardEngine, holders_at, take
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, is_filtered, matching
-from paradox.space.regions import assign, centres, rank
+from paradox.space.regions import Atlas
 
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
 LOOK_ROWS = 8_192
@@ -65,6 +65,7 @@ class Scatter:
         self.moves = 0  # raised when points stand in their new places, before they leave the old ones
         self.routing: tuple[Routing, ...] = DEFAULT
         self._main = spec.vectors[spec.main]
+        self._atlases: tuple[Atlas, ...] = ()
 
     # -- writes
 
@@ -75,7 +76,15 @@ class Scatter:
     def _regions_of(self, vectors: NDArray[Any], regions: RegionMap | None = None) -> NDArray[np.int32]:
         if self._main.metric == "hamming":
             return np.array([[0] + [-1] * (self.spec.copies - 1)] * len(vectors), dtype=np.int32)
-        return assign(vectors, regions or self.regions, metric=self._main.metric, copies=self.spec.copies)
+        return self._atlas(regions or self.regions).assign(vectors, copies=self.spec.copies)
+
+    def _atlas(self, regions: RegionMap) -> Atlas:
+        """Return the atlas of a map; those of the two newest are kept."""
+        for atlas in self._atlases:
+            if atlas.regions is regions:
+                return atlas
+        self._atlases = (Atlas(regions, self._main.metric), *self._atlases[:1])
+        return self._atlases[0]
 
     def apply(self, position: int, entry: Entry) -> None:
         """Apply the log entry at `position`, the next one."""
@@ -324,10 +333,8 @@ class Scatter:
     def _shard_order(self, queries: NDArray[Any], question: Question) -> list[int]:
         if question.using != self.spec.main or self._main.metric == "hamming":
             return list(range(len(self.shards)))
-        regions = self.regions  # one map from here on, even if a new one comes meanwhile
-        nearest = rank(queries, centres(regions), self._main.metric)[0]
-        order = dict.fromkeys(regions.shard_of[nearest].tolist())
-        return [*order, *(number for number in range(len(self.shards)) if number not in order)]
+        order = self._atlas(self.regions).shard_orders(queries)[0]
+        return [*order, *sorted(set(range(len(self.shards))).difference(order))]
 
     def _by_text(
         self, question: Question, shards: Sequence[ShardEngine] = (), known: Sequence[TextStatistics] = ()

@@ -21,7 +21,7 @@ from paradox.shard.geometry import Form, form_of, index_form
 from paradox.shard.growing import Growing, texts_of
 from paradox.shard.sealed import POINTS_FILE, TEXT_FOLDER, Sealed, scan_file
 from paradox.space.buckets import bucket_of
-from paradox.space.regions import assign, centres
+from paradox.space.regions import Atlas, centres
 
 Segment: TypeAlias = Growing | Sealed
 BLOCK = 8_192
@@ -114,8 +114,8 @@ def arrange(sources: Sequence[Source], *, spec: CollectionSpec, regions: RegionM
     row = np.concatenate([part.rows for part in sources])
     metric = spec.vectors[spec.main].metric
     if len(regions) > 1 and metric != "hamming":
-        blocks = _blocks_of(sources, spec.main)
-        home = np.concatenate([assign(block, regions, metric=metric)[:, 0] for block in blocks])
+        atlas = Atlas(regions, metric)
+        home = np.concatenate([atlas.assign(block)[:, 0] for block in _blocks_of(sources, spec.main)])
     else:
         home = np.zeros(len(row), dtype=np.int32)
     at_us = np.concatenate([part.segment.own().at_us[part.rows] for part in sources])

@@ -6,6 +6,8 @@ Assignment is exact on every processor: vectors and centroids become small integ
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,16 @@ from numpy.typing import NDArray
 from paradox.model.points import Matrix
 from paradox.model.schema import Metric
 from paradox.model.topology import RegionMap
+from paradox.space.levels import LARGE_MIN, Apart, Groups, assign_near, group, keep_apart, rank_near
 from paradox.space.products import products
+from paradox.space.spill import spill_loss
 
 EXACT_SUM_MAX = 1 << 22
 BLOCK_CELLS = 1 << 20  # points × regions compared at a time: a block of float32 stays within the second-level cache
+ROWS_MAX = 1 << 16
+"""Points of a large map turned into steps at a time."""
 NEIGHBOURS = 32
 """Inside a shard a point's complementary region is looked for among so many regions nearest to its first one."""
-SPILL_WEIGHT = 1.0  # λ of SOAR: how much a complementary region must point away from the first one's residual
 
 
 def levels(dimensions: int) -> int:
@@ -69,33 +74,97 @@ def directions(vectors: Matrix) -> Matrix:
     return np.rint(steps, out=steps)
 
 
-def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int = 1) -> NDArray[np.int32]:
-    """Return (n, copies) rows of `regions` that hold each of (n, d) `vectors`, nearest first; -1 where no further region exists.
+class Atlas:
+    """One map, ready to place points and to rank regions: what follows from it is worked out once, when first needed. Thread-safe.
 
-    The second and third are complementary (SOAR spilling, Sun et al., arXiv 2404.00774): near, and in error where the first is not.
-    Where shards matter (more than one in the map) every copy is on another shard, and in another domain of failure where there is one.
-    Cost: n · r · d multiply-adds.
+    From LARGE_MIN regions on a vector is compared with those near it alone (`levels.py`); of fewer with all.
     """
-    rows = len(vectors)
-    lists = np.full((rows, copies), -1, dtype=np.int32)
-    if len(regions) == 1:
-        lists[:, 0] = 0
+
+    def __init__(self, regions: RegionMap, metric: Metric) -> None:
+        self.regions = regions
+        self.metric = metric
+        self._flat: dict[int, _Cells] = {}
+        self._centres: Matrix | None = None
+        self._groups: Groups | None = None
+        self._apart: dict[int, Apart | None] = {}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the map has levels."""
+        return len(self.regions) >= LARGE_MIN
+
+    def assign(self, vectors: Matrix, *, copies: int = 1) -> NDArray[np.int32]:
+        """Return (n, copies) rows of the map that hold each of (n, d) `vectors`, nearest first; -1 where no further region exists.
+
+        The second and third are complementary (SOAR spilling, Sun et al., arXiv 2404.00774): near, and in error where the first is not.
+        Where shards matter (more than one in the map) every copy is on another shard, and in another domain of failure
+        where there are as many as copies.
+        Cost: n · r · d multiply-adds; of a large map about as of one of LARGE_MIN regions.
+        """
+        rows = len(vectors)
+        lists = np.full((rows, copies), -1, dtype=np.int32)
+        if len(self.regions) == 1:
+            lists[:, 0] = 0
+            return lists
+        block = ROWS_MAX if self.is_large else max(1, BLOCK_CELLS // len(self.regions))
+        for start in range(0, rows, block):
+            part = vectors[start : start + block]
+            steps = directions(part) if self.metric != "euclidean" else _steps(part, self.regions.scale)
+            if self.is_large:
+                groups, apart = self.groups(copies)
+                found = assign_near(steps, self.regions.centroids, groups, apart, metric=self.metric, copies=copies)
+            else:
+                found = _assign_block(steps, self._cells(copies), self.metric, copies)
+            lists[start : start + block] = found
         return lists
-    cells = _cells(regions, metric, complementary=copies > 1)
-    block = max(1, BLOCK_CELLS // len(regions))
-    for start in range(0, rows, block):
-        part = vectors[start : start + block]
-        steps = directions(part) if metric != "euclidean" else _steps(part, regions.scale)
-        lists[start : start + block] = _assign_block(steps, cells, metric, copies)
-    return lists
+
+    def shard_orders(self, queries: Matrix) -> list[list[int]]:
+        """Return, for each of (q, d) queries, the shards of the map, the one with the nearest region first."""
+        return [first_seen(self.regions.shard_of[nearest]) for nearest in self.rank(queries)]
+
+    def rank(self, queries: Matrix) -> Iterable[NDArray[np.int64]]:
+        """Return regions for each of (q, d) queries, nearest first: all of them; of a large map see `levels.rank_near`."""
+        if self.is_large:
+            groups, _ = self.groups()
+            return [rank_near(query[None], groups, scale=self.regions.scale, metric=self.metric).astype(np.int64) for query in queries]
+        if self._centres is None:
+            self._centres = centres(self.regions)
+        return rank(queries, self._centres, self.metric)
+
+    def groups(self, copies: int = 1) -> tuple[Groups, Apart | None]:
+        """Return a large map's groups, and what keeps copies apart. Cost, the first time: some seconds for a million regions."""
+        if self._groups is None:
+            self._groups = group(self.regions.centroids, metric=self.metric, most=levels(self.regions.centroids.shape[1]))
+        if copies not in self._apart:
+            number = _kept_apart(self.regions, copies)
+            self._apart[copies] = None if number is None else keep_apart(self._groups, number)
+        return self._groups, self._apart[copies]
+
+    def _cells(self, copies: int) -> _Cells:
+        if copies not in self._flat:
+            self._flat[copies] = _cells(self.regions, self.metric, copies)
+        return self._flat[copies]
+
+
+def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int = 1) -> NDArray[np.int32]:
+    """Return what `Atlas.assign` does, once: who places points again and again by one map keeps its Atlas."""
+    return Atlas(regions, metric).assign(vectors, copies=copies)
+
+
+def first_seen(numbers: NDArray[np.int32]) -> list[int]:
+    """Return each number once, in the order in which they are first seen."""
+    first = np.full(int(numbers.max()) + 1, len(numbers), dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)  # of a place that is set twice the last value stays
+    order: list[int] = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))].tolist()
+    return order
 
 
 class _Cells(msgspec.Struct, frozen=True):
     """A map of r regions as assignment uses it.
 
     squares (r,): of the centroids' lengths. lengths (r,): for cosine, ones for euclidean. between (r, r): products of the centroids,
-    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard, domain (r,):
-    of each region, or None when copies need not be on different shards.
+    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard (r,): or None
+    when copies need not be on different shards.
     """
 
     centroids: Matrix
@@ -104,24 +173,33 @@ class _Cells(msgspec.Struct, frozen=True):
     between: Matrix
     neighbours: NDArray[np.int64]
     shard: NDArray[np.int32] | None
-    domain: NDArray[np.int32] | None
 
 
-def _cells(regions: RegionMap, metric: Metric, *, complementary: bool) -> _Cells:
+def _cells(regions: RegionMap, metric: Metric, copies: int) -> _Cells:
     centroids = regions.centroids.astype(np.float32)
     squares = np.einsum("rd,rd->r", centroids, centroids)
     lengths = np.sqrt(np.maximum(squares, 1)) if metric != "euclidean" else np.ones(len(centroids), dtype=np.float32)
-    shard = regions.shard_of if regions.shard_of.max() > 0 else None
-    domain = shard if shard is None or regions.domain_of is None else regions.domain_of[shard]
-    if not complementary:
-        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard, domain)
+    shard = _kept_apart(regions, copies)
+    if copies == 1:
+        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
     between = products(centroids, centroids) / lengths / lengths[:, None]
     every = np.broadcast_to(np.arange(len(centroids)), between.shape)
     if shard is not None or len(centroids) <= NEIGHBOURS:
-        return _Cells(centroids, squares, lengths, between, every, shard, domain)
+        return _Cells(centroids, squares, lengths, between, every, shard)
     apart = squares if metric == "euclidean" else np.float32(0)
     neighbours = np.sort(np.argsort(apart - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
-    return _Cells(centroids, squares, lengths, between, neighbours, shard, domain)
+    return _Cells(centroids, squares, lengths, between, neighbours, shard)
+
+
+def _kept_apart(regions: RegionMap, copies: int) -> NDArray[np.int32] | None:
+    """Return what copies are on different ones of, for each region: its domain of failure, or where these are too few its shard.
+
+    None = there is one shard.
+    """
+    if regions.shard_of.max() == 0:
+        return None
+    domain = regions.shard_of if regions.domain_of is None else regions.domain_of[regions.shard_of]
+    return domain if len(np.unique(domain)) >= copies else regions.shard_of
 
 
 def _steps(vectors: Matrix, scale: float) -> Matrix:
@@ -140,36 +218,31 @@ def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> 
     near = cells.neighbours[first]
     loss = _spill_loss(steps, inner, near, first, cells, metric)
     rows = np.arange(len(steps))
-    shard = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
-    domain = cells.domain if cells.domain is not None else shard
-    elsewhere = loss if domain is shard else loss.copy()
+    apart = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
     for copy in range(1, copies):
-        before = lists[:, copy - 1]
-        loss[shard[near] == shard[before][:, None]] = np.inf
-        elsewhere[domain[near] == domain[before][:, None]] = np.inf
-        wanted = np.where(np.isfinite(elsewhere.min(axis=1, keepdims=True)), elsewhere, loss)
-        best = wanted.argmin(axis=1)
-        lists[:, copy] = np.where(np.isfinite(wanted[rows, best]), near[rows, best], -1)
+        loss[apart[near] == apart[lists[:, copy - 1]][:, None]] = np.inf
+        best = loss.argmin(axis=1)
+        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), near[rows, best], -1)
     return lists
 
 
 def _spill_loss(
     steps: Matrix, inner: Matrix, near: NDArray[np.int64], first: NDArray[np.int64], cells: _Cells, metric: Metric
 ) -> NDArray[np.float32]:
-    """Return (n, c) SOAR losses of the regions `near` each row.
-
-    |r'|² + λ (r'·r / |r|)², where r is the residual to the row's first region and r' to this one.
-    """
+    """Return (n, c) losses of the regions `near` each row."""
     rows = np.arange(len(steps))
     square = np.einsum("nd,nd->n", steps, steps)
     length = np.sqrt(square) if metric != "euclidean" else np.ones(len(steps), dtype=np.float32)
     square = np.ones(len(steps), dtype=np.float32) if metric != "euclidean" else square
     centroid_square = np.ones_like(cells.squares) if metric != "euclidean" else cells.squares
-    product = np.take_along_axis(inner, near, axis=1) / length[:, None] / cells.lengths[near]
-    at_first = (inner[rows, first] / length / cells.lengths[first])[:, None]
-    residual = np.maximum(square[:, None] - 2 * at_first + centroid_square[first][:, None], np.float32(1e-6))
-    along = square[:, None] - at_first - product + cells.between[first[:, None], near]
-    return centroid_square[near] - 2 * product + np.float32(SPILL_WEIGHT) * along * along / residual
+    return spill_loss(
+        np.take_along_axis(inner, near, axis=1) / length[:, None] / cells.lengths[near],
+        cells.between[first[:, None], near],
+        centroid_square[near],
+        at_first=inner[rows, first] / length / cells.lengths[first],
+        own=square,
+        first=centroid_square[first],
+    )
 
 
 def centres(regions: RegionMap) -> Matrix:

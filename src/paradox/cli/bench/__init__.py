@@ -6,7 +6,7 @@
     timing.py      latencies, callers, memory; children that start clean
     peers.py       the other databases behind one Protocol; contest.py takes each through the same work
     subject.py     Paradox through its public API; bars.py the figures asked of it
-    growth.py      how the cost of a question grows with the data
+    growth.py      how the cost of a question grows with the data; maps.py what a million regions cost
     opening.py, installing.py, children.py   what must be measured in fresh processes
 
 In: `paradox bench …`. Out: a table, or one line of JSON a bar. `cli` imports this package, and nobody else.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--peers", action="store_true", help="measure zvec, qdrant-edge, lancedb and chroma first, and compare")
     parser.add_argument("--large", action="store_true", help="measure the large set too (prepare it first)")
     parser.add_argument("--growth", action="store_true", help="show how the cost of a question grows with the data, and nothing else")
+    parser.add_argument("--map", action="store_true", help="show what a map of a million regions costs, and nothing else (takes 4 GB)")
     parser.add_argument("--only", metavar="NAME", help="only bars whose name begins so, such as one, many.rate, filter or large")
     parser.add_argument("--points", type=int, metavar="N", help="only the first N points of a set (default: 100,000; all of the large one)")
     parser.add_argument(
@@ -62,6 +63,10 @@ def run(arguments: Namespace) -> int:
         manifest = (prepare_large if arguments.prepare == "large" else prepare_small)(cache, screen.note)
         screen.document(manifest)
         return OK
+    if arguments.map:
+        from paradox.cli.bench.maps import REGIONS, map_readings
+
+        return _show(map_readings(screen.note, regions=arguments.points or REGIONS), screen)
     prepare_small(cache, screen.note)
     if arguments.growth:
         from paradox.cli.bench.growth import show_growth
@@ -71,7 +76,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _measure(arguments: Namespace, cache: Path, screen: Screen) -> int:
-    from paradox.cli.bench.bars import PEERS_ABSENT, Stage, measure_suite, suites_of
+    from paradox.cli.bench.bars import Stage, measure_suite, suites_of
     from paradox.cli.bench.corpus import load
     from paradox.errors import Missing
 
@@ -92,15 +97,28 @@ def _measure(arguments: Namespace, cache: Path, screen: Screen) -> int:
         peers=peers,
         tell=screen.note,
     )
-    readings: list[Reading] = []
     try:
-        for suite in suites:
-            for reading in measure_suite(stage, suite):
-                if arguments.only is None or suite == "large" or reading.name.startswith(arguments.only):
-                    readings.append(reading)
-                    screen.document(reading)
+        return _show(
+            (
+                reading
+                for suite in suites
+                for reading in measure_suite(stage, suite)
+                if arguments.only is None or suite == "large" or reading.name.startswith(arguments.only)
+            ),
+            screen,
+        )
     finally:
         stage.close()
+
+
+def _show(measured: Iterable[Reading], screen: Screen) -> int:
+    """Print readings as they come, then all of them as a table, and return the exit code."""
+    from paradox.cli.bench.bars import PEERS_ABSENT
+
+    readings: list[Reading] = []
+    for reading in measured:
+        readings.append(reading)
+        screen.document(reading)
     screen.table(("what", "value", "unit", "bar", "", ""), [_row(reading) for reading in readings])
     failed = [reading for reading in readings if reading.value is None and reading.note != PEERS_ABSENT]
     return PARTIAL if failed else OK
