@@ -11,8 +11,8 @@ import pytest
 
 from engine.small import opened
 from paradox.errors import QueryInvalid
-from paradox.model.queries import Answers, Coverage, Question
-from paradox.node.asking import Asking, Caller, groups_of
+from paradox.model.queries import Answers, Coverage, Question, alike
+from paradox.node.asking import Asking
 from paradox.node.env import RealEnv
 
 CALLERS = 24
@@ -80,8 +80,7 @@ def test_an_error_reaches_those_it_concerns_and_no_caller_waits_for_ever() -> No
 
 
 def test_only_questions_that_differ_in_nothing_else_are_joined() -> None:
-    callers = [Caller(question(number, k=k)) for number, k in enumerate([10, 3, 10, 3, 10])]
-    assert [[int(each.question.vectors[0, 0]) for each in group] for group in groups_of(callers)] == [[0, 2, 4], [1, 3]]  # type: ignore[index]
+    assert alike([question(number, k=k) for number, k in enumerate([10, 3, 10, 3, 10])]) == [[0, 2, 4], [1, 3]]
 
 
 def test_an_interrupted_leader_leaves_the_others_to_themselves() -> None:

@@ -6,7 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Iterator
-from http.client import HTTPResponse, IncompleteRead
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from paradox.node.config import keys_of
 from paradox.node.embedded import open_folder
 from paradox.objects import disk
 from paradox.ports.transport import Transport
+from paradox.wire.line import Reply
 from served import ask, served
 
 
@@ -64,16 +65,16 @@ def test_nothing_is_done_twice_after_a_scroll(counting: tuple[Counting, Any]) ->
 def test_a_write_whose_answer_was_lost_is_done_once(counting: tuple[Counting, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is done, the connection breaks: the second attempt gets the first one's answer."""
     seen, points = counting
-    read, broken = HTTPResponse.read, [1]
+    read, broken = Reply.read, [1]
 
-    def breaking(response: HTTPResponse, *given: Any) -> bytes:
+    def breaking(response: Reply, *given: Any) -> bytes:
         content: bytes = read(response, *given)
         if broken:
             broken.pop()
             raise IncompleteRead(b"")
         return content
 
-    monkeypatch.setattr(HTTPResponse, "read", breaking)
+    monkeypatch.setattr(Reply, "read", breaking)
     assert points.delete(where="n >= 8").ids == [8, 9]
     assert not broken
     assert seen.asked == ["DeletePoints"]

@@ -30,10 +30,11 @@ from paradox.errors import (
     StoreFull,
     StoreLocked,
 )
+from paradox.gateway.joining import Joining
 from paradox.gateway.openapi import document
-from paradox.gateway.routes import ROUTES, Call, Route, without
+from paradox.gateway.routes import ROUTES, Call, Route, is_joinable, without
 from paradox.model.operations import DescribeDatabase
-from paradox.ports.transport import Transport
+from paradox.ports.transport import Joins, Transport
 from paradox.wire.bodies import Problem, ScrollPage
 from paradox.wire.pack import MEDIA, STREAM, Form, pack, unpack
 
@@ -46,6 +47,8 @@ WAITING_MAX, STREAMS_MAX = 256, 64
 """Requests, and scrolls, that wait or run at once; who comes after them is told to come back."""
 BODY_BYTES_MAX, BODIES_BYTES_MAX = 256 << 20, 512 << 20
 """Of one body, and of all that are being read or answered."""
+JOINED_BYTES_MAX = 1 << 16
+"""Of a search's body that is read at once, in the event loop."""
 READ_S = 30.0
 """How long the reader of a stream may take for one page."""
 REMEMBERED_S, REMEMBERED_MAX = 120.0, 10_000
@@ -73,6 +76,7 @@ class Gateway:
         self._keys = tuple(key.encode() for key in keys)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-gateway")
         self._running: set[Future[Any]] = set()
+        self._joining = Joining(database, self._pool)
         self._waiting = self._streams = self._bytes = 0
         self._waiting_max = waiting_max
         self._stopping = False
@@ -118,8 +122,15 @@ class Gateway:
             work = _Work(route, call, content)
             if route.streams:
                 await self._stream(work, receive, send)
+            elif route.joins and len(content) <= JOINED_BYTES_MAX and self._may_join(work):
+                await _reply(send, 200, await self._joining.reply(work.call), MEDIA[form])
             else:
                 await _reply(send, 200, await self._once(work, headers), MEDIA[form])
+
+    def _may_join(self, work: _Work) -> bool:
+        """Tell whether a search can wait for others, and is answered the sooner for it. Raises RequestUnreadable."""
+        work.read()
+        return is_joinable(work.call.body) and isinstance(self._database, Joins) and self._database.joins(work.call.name)
 
     @contextmanager
     def _place(self, route: Route) -> Iterator[Callable[[int], None]]:
@@ -247,14 +258,17 @@ class _Work:
         """call: without its body, which `content` holds."""
         self.route = route
         self.form = call.form
-        self._call, self._content = call, content
+        self.call, self._content = call, content
+
+    def read(self) -> None:
+        """Read the body, if there is one and it was not read. Raises RequestUnreadable."""
+        if self.route.body is not None and self.call.body is None:
+            body = unpack(self._content or EMPTY[self.call.given], self.call.given, self.route.body)
+            self.call = msgspec.structs.replace(self.call, body=body)
 
     def _run(self) -> Any:
-        call = self._call
-        if self.route.body is None:
-            return self.route.run(call)
-        body = unpack(self._content or EMPTY[call.given], call.given, self.route.body)
-        return self.route.run(msgspec.structs.replace(call, body=body))
+        self.read()
+        return self.route.run(self.call)
 
     def reply(self) -> bytes:
         """Return the bytes of the reply."""

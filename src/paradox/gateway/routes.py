@@ -18,7 +18,7 @@ from paradox.model import operations as ops
 from paradox.model.filter_syntax import as_filter
 from paradox.model.operations import CollectionView
 from paradox.model.points import Key, id_of
-from paradox.model.queries import Answer, Coverage, Plan, Question
+from paradox.model.queries import Answer, Answers, Coverage, Plan, Question
 from paradox.model.topology import number_of
 from paradox.ports.transport import Transport
 from paradox.wire import bodies
@@ -53,7 +53,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One path and method. body, reply: Structs, or None. streams: the reply is an iterator of parts. writes: it changes something."""
+    """One path and method. body, reply: Structs, or None. streams: the reply is an iterator of parts. writes: it changes something.
+
+    joins: it may be answered with others of its kind.
+    """
 
     method: str
     path: str
@@ -63,6 +66,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any = None
     streams: bool = False
     writes: bool = False
+    joins: bool = False
 
 
 def _collections(call: Call) -> dict[str, list[str]]:
@@ -139,10 +143,9 @@ def _get(call: Call) -> bodies.PointsReply:
     return bodies.PointsReply(hits=_rows(call.database.send(operation), call.form))
 
 
-def _asked(call: Call) -> tuple[Question, Key | None]:
+def _asked(call: Call, view: CollectionView) -> tuple[Question, Key | None]:
     """Return the question of a body, and the key of a point to ask with."""
     body: bodies.SearchBody = call.body
-    view = call.view()
     question, key = question_of(view, body.query, _terms(body, like=id_given(body.like, call.given)))
     if body.vector is not None:
         encoded, _ = question_of(view, body.vector, msgspec.structs.replace(_terms(body), mode="vector"))
@@ -151,11 +154,36 @@ def _asked(call: Call) -> tuple[Question, Key | None]:
 
 
 def _search(call: Call) -> bodies.FoundReply:
-    body: bodies.SearchBody = call.body
-    question, key = _asked(call)
-    answers = call.database.send(ops.Ask(collection=call.name, question=question, like=key))
-    plan = answers.trace() if body.plan or body.explain else None
-    return bodies.FoundReply(hits=_rows(answers.of[0], call.form), position=answers.position, coverage=answers.coverage, plan=plan)
+    asked = asked_of(call, call.view())
+    answers = call.database.send(asked)
+    plan = answers.trace() if call.body.plan or call.body.explain else None
+    return found_reply(call, answers.of[0], answers, plan)
+
+
+def asked_of(call: Call, view: CollectionView) -> ops.Ask:
+    """Return the search that a body asks for. Raises what is wrong with it."""
+    question, key = _asked(call, view)
+    return ops.Ask(collection=call.name, question=question, like=key)
+
+
+def found_reply(call: Call, answer: Answer, answers: Answers, plan: Plan | None = None) -> bodies.FoundReply:
+    """Return one of some answers as a reply."""
+    return bodies.FoundReply(hits=_rows(answer, call.form), position=answers.position, coverage=answers.coverage, plan=plan)
+
+
+def is_joinable(body: Any) -> bool:
+    """Tell whether a search may wait for others to be asked with it: one of a vector, that takes about as long as theirs."""
+    return (
+        isinstance(body, bodies.SearchBody)
+        and body.query is not None
+        and not isinstance(body.query, str)
+        and body.mode == "vector"
+        and body.where is None
+        and body.like is None
+        and body.vector is None
+        and body.within_s is None
+        and not (body.exact or body.explain or body.plan)
+    )
 
 
 def _search_many(call: Call) -> bodies.FoundManyReply:
@@ -178,7 +206,7 @@ def _search_many(call: Call) -> bodies.FoundManyReply:
 
 
 def _explain(call: Call) -> Plan:
-    question, key = _asked(call)
+    question, key = _asked(call, call.view())
     plan: Plan = call.database.send(ops.ExplainPlan(collection=call.name, question=question, like=key))
     return plan
 
@@ -360,7 +388,15 @@ ROUTES: tuple[Route, ...] = (
         reply=bodies.ReceiptReply,
         writes=True,
     ),
-    Route(method="POST", path=f"{OF_ONE}/search", summary="Search", run=_search, body=bodies.SearchBody, reply=bodies.FoundReply),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/search",
+        summary="Search",
+        run=_search,
+        body=bodies.SearchBody,
+        reply=bodies.FoundReply,
+        joins=True,
+    ),
     Route(
         method="POST",
         path=f"{OF_ONE}/search/batch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -39,6 +40,19 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     with_payload: bool = True
     with_vectors: bool = False
     explain: bool = False
+
+
+def alike(questions: Sequence[Question]) -> list[list[int]]:
+    """Return the places of questions that differ in nothing but their vectors, together, in the order they came."""
+    kinds: list[tuple[Question, list[int]]] = []
+    for place, question in enumerate(questions):
+        kind = msgspec.structs.replace(question, vectors=None)
+        same = next((places for known, places in kinds if known == kind), None)
+        if same is None:
+            kinds.append((kind, [place]))
+        else:
+            same.append(place)
+    return [places for _, places in kinds]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

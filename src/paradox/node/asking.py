@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-
-from paradox.model.queries import Answers, Question
+from paradox.model.queries import Answers, Question, alike
 from paradox.ports.env import Env, Lock
 
 TOGETHER_MAX = 64
@@ -72,15 +70,17 @@ class Asking:
     def _lead(self, leader: Caller) -> None:
         with self._guard:
             leader.served = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER_MAX - 1))]
-        for alike in groups_of([leader, *leader.served]):
-            self._answer(alike)
+        callers = [leader, *leader.served]
+        for places in alike([caller.question for caller in callers]):
+            self._answer([callers[place] for place in places])
 
-    def _answer(self, alike: list[Caller]) -> None:
+    def _answer(self, callers: list[Caller]) -> None:
+        """Answer callers whose questions are alike."""
         try:
-            for caller, answers in zip(alike, self._search([caller.question for caller in alike]), strict=True):
+            for caller, answers in zip(callers, self._search([caller.question for caller in callers]), strict=True):
                 caller.answers = answers
         except Exception as error:
-            for caller in alike:
+            for caller in callers:
                 caller.error = error
 
     def _step_back(self, caller: Caller) -> None:
@@ -97,19 +97,3 @@ class Asking:
                 following.called.release()
         for other in caller.served:
             other.called.release()
-
-
-def groups_of(callers: list[Caller]) -> list[list[Caller]]:
-    """Return callers whose questions differ in nothing but their vectors together, in the order they came."""
-    if len(callers) == 1:
-        return [callers]
-    groups: list[tuple[Question, list[Caller]]] = []
-    for caller in callers:
-        kind = msgspec.structs.replace(caller.question, vectors=None)
-        for known, group in groups:
-            if known == kind:
-                group.append(caller)
-                break
-        else:
-            groups.append((kind, [caller]))
-    return [group for _, group in groups]

@@ -190,6 +190,11 @@ class HeldDatabase:
         if self._closed:
             raise StoreClosed("the database was closed", hint="connect again")
 
+    def joins(self, collection: str) -> bool:
+        """Tell whether one look can serve many questions: not before a first one has opened the collection."""
+        opened = self._opened.get(collection)
+        return opened is not None and len(opened.held.engine.shards) == 1
+
     def close(self) -> None:
         """Finish the running piece of background work and let go of the collections. Safe to call twice."""
         with self._guard:

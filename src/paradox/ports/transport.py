@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from paradox.model.operations import Operation
 
@@ -16,6 +16,15 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go of the database. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A transport over which one search of many vectors costs less than as many searches of one."""
+
+    def joins(self, collection: str) -> bool:
+        """Tell whether that is so for a collection, without waiting for anything."""
         ...
 
 

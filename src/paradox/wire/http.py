@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-import select
+import ssl
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -33,6 +33,8 @@ from paradox.model.points import id_of, made_keys
 from paradox.model.queries import Answer, Answers, Plan, Question
 from paradox.wire import bodies, requests
 from paradox.wire.guard import Guard
+from paradox.wire.line import Line
+from paradox.wire.line import Reply as HttpReply
 from paradox.wire.pack import MEDIA, pack, unpack
 
 Reply = TypeVar("Reply")
@@ -67,7 +69,8 @@ class HttpTransport:
             if not (isinstance(key, str) and key.isascii() and key.isprintable()):
                 raise InvalidRequest("the key holds signs that no key has", hint="keys are of printable ASCII signs, without line breaks")
             self._headers["Authorization"] = f"Bearer {key}"
-        self._idle: list[HTTPConnection] = []
+        self._context = ssl.create_default_context() if self._secure else None
+        self._idle: list[Line] = []
         self._lock = Lock()
         self._guard = Guard(read_only=read_only)
         self.send(ops.ListCollections())  # says at once whether somebody answers, and takes the key
@@ -199,7 +202,7 @@ class HttpTransport:
         head = _unpacked(next(frames, b""), bodies.ScrollReply)
         return ops.Scroll(answers=self._pages(connection, response, frames), total=head.total, position=head.position)
 
-    def _pages(self, connection: HTTPConnection, response: HTTPResponse, frames: Iterator[bytes]) -> Iterator[Answer]:
+    def _pages(self, connection: Line, response: HttpReply, frames: Iterator[bytes]) -> Iterator[Answer]:
         try:
             for frame in frames:
                 page = _unpacked(frame, requests.Page)
@@ -242,7 +245,7 @@ class HttpTransport:
 
     def _exchange(
         self, method: str, path: str, content: bytes, reply_s: float | None, *, name: str = "", until: float | None = None
-    ) -> tuple[HTTPConnection, HTTPResponse]:
+    ) -> tuple[Line, HttpReply]:
         """Send a request until somebody answers it, timeout_s at most. Raises what the answer says, GatewayUnreachable.
 
         name: of the request, the same at each attempt, by which the gateway knows it again.
@@ -255,15 +258,16 @@ class HttpTransport:
             try:
                 if connection.sock is None:
                     connection.connect()
+                assert connection.sock is not None, "connected"
                 connection.sock.settimeout(reply_s)
-                connection.request(method, self._path + path, body=content, headers=headers)
-                response = connection.getresponse()
+                connection.request(method, self._path + path, content, headers)
+                response = connection.response()
                 if response.status < 300:
                     return connection, response
                 raw = response.read()
                 error = _error_of(response, raw)
                 self._put_back(connection, response)
-                wait_s = max(wait_s, _seconds(response.headers.get("Retry-After")))
+                wait_s = max(wait_s, _seconds(response.headers.get("retry-after")))
             except TimeoutError as reason:
                 connection.close()
                 raise self._unreachable(reason) from None  # it may still be at it: not to be asked twice
@@ -281,22 +285,21 @@ class HttpTransport:
             what, hint = "it does not speak https as we know it", f"if it serves without TLS, give http://{self._host}:{self._port}"
         return GatewayUnreachable(f"{self.url} does not answer: {what}", hint=hint)
 
-    def _take(self) -> HTTPConnection:
+    def _take(self) -> Line:
         """Return an idle connection that the server has not let go of, or a new one that is not connected yet."""
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                kind = HTTPSConnection if self._secure else HTTPConnection
-                return kind(self._host, self._port, timeout=max(1.0, self._timeout_s))
-            if not select.select([connection.sock], [], [], 0)[0]:
+                return Line(self._host, self._port, timeout_s=max(1.0, self._timeout_s), context=self._context)
+            if connection.is_quiet():
                 return connection
             connection.close()
 
-    def _put_back(self, connection: HTTPConnection, response: HTTPResponse) -> None:
+    def _put_back(self, connection: Line, response: HttpReply) -> None:
         """Keep a connection whose reply was read to its end; close any other."""
         with self._lock:
-            if response.isclosed() and connection.sock is not None and not self._guard.closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
+            if response.is_read and not self._guard.closed and len(self._idle) < IDLE_CONNECTIONS_MAX:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -318,7 +321,7 @@ def _unpacked(raw: bytes, kind: type[Reply]) -> Reply:
         raise GatewayUnreachable("the answer is not one of Paradox", hint="is this the address of a Paradox gateway?") from None
 
 
-def _frames(response: HTTPResponse) -> Iterator[bytes]:
+def _frames(response: HttpReply) -> Iterator[bytes]:
     """Yield the frames of a stream, each behind its length; a last one that was cut off is left out."""
     while lead := response.read(FRAME):
         size = int.from_bytes(lead, "little")
@@ -328,7 +331,7 @@ def _frames(response: HTTPResponse) -> Iterator[bytes]:
         yield frame
 
 
-def _error_of(response: HTTPResponse, raw: bytes) -> ParadoxError:
+def _error_of(response: HttpReply, raw: bytes) -> ParadoxError:
     """Return the error that a reply tells of; one that is not ours comes from something in between."""
     try:
         problem = msgspec.json.decode(raw, type=bodies.Problem)
