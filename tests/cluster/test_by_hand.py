@@ -65,7 +65,10 @@ def test_a_shard_moves_with_its_points_and_stays(servers: LogServers, tmp_path: 
             told = over_http["points"].move("s2", "n1")
         assert told == {"shard": "s2", "node": "n1", "before": "n1", "exchanged": None}
         for member in nodes.running.values():  # whoever places shards finds nothing to do
-            assert not member._catalogue.place_anew(str(member.database.opened("points").mark), ["n0", "n1"])
+            mark = str(member.database.opened("points").mark)
+            before = member._catalogue.placement(mark)
+            assert member._catalogue.place_anew(mark, ["n0", "n1"])
+            assert member._catalogue.placement(mark) == before
         for shard, node, wrong in (("s9", "n1", "has no shard s9"), ("s1", "n7", "no node 'n7' lives"), ("x1", "n1", "no name of a shard")):
             with pytest.raises(InvalidRequest, match=wrong):
                 points.move(shard, node)

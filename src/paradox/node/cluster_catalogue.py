@@ -78,6 +78,8 @@ class ClusterCatalogue:
         self._env = env
         self._replicas = replicas
         self._known: dict[str, str] = {}
+        self._listed: tuple[str, ...] = ()
+        self._placed: dict[str, tuple[list[str], int]] = {}
 
     def names(self) -> list[str]:
         """Return the names of all collections, sorted. Raises LogUnavailable."""
@@ -115,12 +117,25 @@ class ClusterCatalogue:
         for name in self.names():
             with suppress(CollectionMissing):
                 there[name] = self._find(name)[0].id
+        placed = {}
+        for id in there.values():
+            with suppress(KeyError):
+                placed[id] = self.placement(id)
         self._known = {name: id for name, id in there.items() if name in self._known}
+        self._listed, self._placed = tuple(sorted(there)), placed
         for folder in folders:
             if folder.name not in there.values():
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def listed(self) -> tuple[str, ...]:
+        """Return the names of all collections, sorted, as `look` has seen them."""
+        return self._listed
+
     # -- placement
+
+    def placed(self, collection: str) -> tuple[list[str], int]:
+        """Return the placement of a collection as `look` has seen it. Raises KeyError when nobody had said."""
+        return self._placed[collection]
 
     def placement(self, collection: str) -> tuple[list[str], int]:
         """Return the node that shall hold each shard of a collection, and the revision. Raises KeyError when nobody has said."""
@@ -134,15 +149,22 @@ class ClusterCatalogue:
         return frozenset()
 
     def place_anew(self, collection: str, alive: list[str]) -> bool:
-        """Place shards on the nodes that are to hold them, if anything is to be moved. Raises LogUnavailable."""
-        with suppress(KeyError, LogConflict):
-            before, revision = self.placement(collection)
-            after = place(len(before), alive, before)
-            if after != before:
-                self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
-                self._tell()
-                return True
-        return False
+        """Place shards on the nodes that are to hold them, if anything is to be moved. False when another node has placed them since.
+
+        Raises LogUnavailable.
+        """
+        if collection not in self._placed:
+            return True
+        before, revision = self._placed[collection]
+        after = place(len(before), alive, before)
+        if after != before:
+            try:
+                revision = self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
+            except LogConflict:
+                return False
+            self._placed[collection] = after, revision
+            self._tell()
+        return True
 
     def move(self, name: str, shard: int, node: str, alive: list[str]) -> dict[str, Any]:
         """Place a shard of a collection on another node, for good. alive: the nodes that may hold shards.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import xxhash
@@ -227,10 +227,12 @@ class HeldDatabase:
                     opened = self._opened[name] = self._hold(name)
         return opened
 
-    def follow(self) -> None:
-        """Apply what other programs appended to the logs of collections that are open. Raises what the last that failed raises."""
+    def follow(self, marks: Collection[str]) -> None:
+        """Apply what other programs appended to the logs of open collections with these marks. Raises what the last that failed raises."""
         failure: ParadoxError | None = None
         for name, opened in list(self._opened.items()):
+            if str(opened.mark) not in marks:
+                continue
             if not self.catalogue.is_current(name, opened.mark):
                 with self._guard:
                     if self._opened.get(name) is opened:

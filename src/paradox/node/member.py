@@ -28,7 +28,7 @@ from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
 from paradox.ports.disk import Disk
 from paradox.ports.env import Env
-from paradox.router.nodes import Beat, Nodes
+from paradox.router.nodes import LONG_AGO_S, Beat, Nodes
 from paradox.router.placement import domains
 from paradox.wire.operations import (
     Asked,
@@ -49,8 +49,10 @@ from paradox.wire.operations import (
 
 THREADS = 16
 BEAT_S = 0.5
-FOLLOW_S, LOOK_S = 0.5, 1.0
-"""How long a follower sleeps when nobody tells it that there is something to read, and how often it reads the catalogue."""
+TEND_S = 0.5
+"""How often a node compares what it holds with what is placed on it, and tries again what failed. It asks nobody for that."""
+POLL_S = 10.0
+"""How often the catalogue and the logs are read though nobody told of a change."""
 DOWN_AFTER_S = 5.0
 """After which the shards of a node that says nothing are placed elsewhere."""
 NODES = "nodes"
@@ -79,12 +81,13 @@ class Member:
         self._scrolls = Scrolls()
         self._sweeps: dict[str, tuple[float, Sweep | None]] = {}
         self._news = env.condition()
-        self._told = False
-        self._looked_s = -LOOK_S
+        self._grown: set[str] = set()
+        self._told_holds: dict[str, list[int]] = {}
+        self._looked_s = self._read_s = LONG_AGO_S
         self._closed = False
         self.holding = Event()  # set once it has all that was placed on it when it started
         self.failure = ""
-        bus.hear(APPENDED, self._wake)
+        bus.hear(APPENDED, self._appended)
         bus.hear(CHANGED, self._catalogue_changed)
         bus.hear(WHO, self._beat)
         with suppress(LogConflict):  # it is registered already
@@ -94,28 +97,28 @@ class Member:
 
     # -- following
 
-    def _wake(self, _: bytes) -> None:
+    def _appended(self, log: bytes) -> None:
         with self._news:
-            self._told = True
+            self._grown.add(log.decode())
             self._news.notify_all()
 
     def _catalogue_changed(self, _: bytes) -> None:
-        self._looked_s = -LOOK_S
-        self._wake(b"")
+        with self._news:
+            self._looked_s = LONG_AGO_S
+            self._news.notify_all()
 
     def _follow(self) -> None:
-        looked = ""
         while not self._closed:
-            if self._env.elapsed_s() - self._looked_s > LOOK_S:
-                self._looked_s = self._env.elapsed_s()
-                looked = self._failure_of(self._look)
-                if not looked:
-                    self.holding.set()
-            self.failure = self._failure_of(self._follow_once) or looked
+            looked, tended = self._failure_of(self._look), self._failure_of(self._tend)
+            if not looked and not tended:
+                self.holding.set()
+            self.failure = looked or tended or self._failure_of(self._read)
+            if self.failure:
+                self._looked_s = self._read_s = LONG_AGO_S
             with self._news:
-                if not self._told and not self._closed:
-                    self._news.wait(FOLLOW_S)
-                self._told = False
+                told = self._grown or self._looked_s == LONG_AGO_S
+                if (self.failure or not told) and not self._closed:
+                    self._news.wait(TEND_S)
 
     def _failure_of(self, work: Callable[[], None]) -> str:
         """Do some work, and return what kept it from being done; "" = nothing."""
@@ -128,34 +131,54 @@ class Member:
             return "it failed while it followed the log; its own log says more"
         return ""
 
-    def _follow_once(self) -> None:
+    def _look(self) -> None:
+        """See which collections there are, now and then: what is said of changes may be lost."""
+        now = self._env.elapsed_s()
+        if now - self._looked_s > POLL_S:
+            self._looked_s = now  # first: what changes meanwhile is looked at again
+            self._catalogue.look()
+            self._read_s = LONG_AGO_S  # what was dropped is let go
+
+    def _read(self) -> None:
+        """Read what others have said that they wrote; all logs now and then."""
+        now = self._env.elapsed_s()
+        with self._news:
+            grown, self._grown = self._grown, set()
+        if now - self._read_s > POLL_S:
+            self._read_s, grown = now, {str(opened.mark) for opened in self.database.all_opened()}
+        if not grown:
+            return
         try:
-            self.database.follow()
+            self.database.follow(grown)
         except ParadoxError:
             self._catalogue.look()  # a collection that was dropped has no log any more
-            self.database.follow()
+            self.database.follow(grown)
 
-    def _look(self) -> None:
-        """See which collections there are, and hold what is placed here. Raises ParadoxError of the last that cannot be held."""
-        self._catalogue.look()
+    def _tend(self) -> None:
+        """Hold what is placed here, of all collections there are. Raises ParadoxError of the last that cannot be held."""
         failure: ParadoxError | None = None
-        for name in self._catalogue.names():
+        for name in self._catalogue.listed():
             try:
                 self._hold(self.database.opened(name))
             except CollectionMissing:
                 continue  # dropped since
             except ParadoxError as error:
                 failure = error
+        if self._holds() != self._told_holds:
+            self._beat(b"")
         if failure is not None:
             raise failure
+
+    def _holds(self) -> dict[str, list[int]]:
+        return {str(opened.mark): sorted(opened.held.engine.held) for opened in self.database.all_opened()}
 
     def _hold(self, opened: OpenedCollection) -> None:
         """Hold the shards of a collection that are placed here; give those up that another node has, in a snapshot of its own."""
         collection, held = str(opened.mark), opened.held
-        if self._is_first():
-            self._catalogue.place_anew(collection, sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)}))
+        if self._is_first() and not self._catalogue.place_anew(collection, sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)})):
+            self._looked_s = LONG_AGO_S  # another node placed them
         with suppress(KeyError):
-            places, _ = self._catalogue.placement(collection)
+            places, _ = self._catalogue.placed(collection)
             held.domains = np.array(domains(places), dtype=np.int32)
             for shard, node in enumerate(places):
                 if node == self.name and shard not in held.engine.held:
@@ -163,7 +186,6 @@ class Member:
                 elif node != self.name and shard in held.engine.held and self._covers(node, collection, shard):
                     held.give_up(shard)
             self._sweep(opened, places)
-        self._beat(b"")
 
     # -- living among others
 
@@ -175,10 +197,11 @@ class Member:
 
     def _beat(self, _: bytes) -> None:
         held = {str(opened.mark): opened.held for opened in self.database.all_opened()}
+        self._told_holds = self._holds()
         told = Beat(
             name=self.name,
             failure=self.failure,
-            holds={collection: sorted(one.engine.held) for collection, one in held.items()},
+            holds=self._told_holds,
             covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
             stands={collection: one.engine.applied for collection, one in held.items()},
             hears=self._nodes.alive(),
@@ -275,8 +298,9 @@ class Member:
         """Stop answering, finish the running piece of background work, and let go. Safe to call twice."""
         if self._closed:
             return
-        self._closed = True
-        self._wake(b"")
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
         self._bus.stop_serving()
         self.database.close()
         self._bus.close()
