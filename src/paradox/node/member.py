@@ -112,7 +112,8 @@ class Member:
             looked, tended = self._failure_of(self._look), self._failure_of(self._tend)
             if not looked and not tended:
                 self.holding.set()
-            self.failure = looked or tended or self._failure_of(self._read)
+            read = self._failure_of(self._read)
+            self.failure = looked or tended or read
             if self.failure:
                 self._looked_s = self._read_s = LONG_AGO_S
             with self._news:
