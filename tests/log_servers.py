@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,6 +55,23 @@ class LogServers:
     @property
     def urls(self) -> list[str]:
         return [f"nats://127.0.0.1:{port}" for port in self.ports]
+
+    @property
+    def urls_of_monitors(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.monitors]
+
+    def empty(self, number: int) -> None:
+        """Start a server with nothing, as an operator would."""
+        self.kill(number)
+        shutil.rmtree(self.folder / f"n{number}")
+        self.start(number)
+
+    def restart(self, number: int) -> None:
+        """Stop a server as an operator would, and start it again."""
+        running = self.running.pop(number)
+        running.terminate()
+        running.wait()
+        self.start(number)
 
     def start(self, *numbers: int) -> None:
         for number in numbers:

@@ -32,6 +32,7 @@ class Members:
         self.folder = folder
         self.limits = limits
         self.running: dict[int, Member] = {}
+        self.envs: dict[int, RealEnv] = {}
         self.databases: list[Database] = []
 
     def start(self, *numbers: int) -> None:
@@ -39,7 +40,14 @@ class Members:
             bus = NatsBus(self.servers.urls)
             replicas = min(3, len(self.servers.urls))
             self.running[number] = Member(
-                f"n{number}", self.folder / "store", bus, limits=self.limits, log_replicas=replicas, env=RealEnv(), disk=RealDisk()
+                f"n{number}",
+                self.folder / "store",
+                bus,
+                limits=self.limits,
+                log_replicas=replicas,
+                log_monitors=self.servers.urls_of_monitors,
+                env=self.envs.get(number) or RealEnv(),
+                disk=RealDisk(),
             )
 
     def stop(self, *numbers: int) -> None:

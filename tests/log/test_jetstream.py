@@ -300,9 +300,9 @@ def test_what_a_server_shows_is_checked_and_the_leader_asked(
     log.append([[body] for body in bodies])
     fetch, asked = Streams.fetch, []
 
-    def harmed(self: Streams, *given: Any) -> Found:
+    def harmed(self: Streams, *given: Any, **named: Any) -> Found:
         asked.append(given)
-        return HARMS[harm](fetch(self, *given))
+        return HARMS[harm](fetch(self, *given, **named))
 
     monkeypatch.setattr(Streams, "fetch", harmed)
     assert [bytes(body) for _, body in log.read(0)] == bodies

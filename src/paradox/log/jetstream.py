@@ -29,6 +29,8 @@ BYTES_MAX = 4 << 30
 """Of one log, on each server; servers set that much aside. A log is trimmed once a snapshot covers it."""
 READ_MESSAGES, READ_BYTES = 256, 8 << 20
 """Fetched at a time."""
+CHECK_BYTES = 512 << 10
+"""Fetched at a time by who only checks: so little that each server is asked for some of each of its files."""
 REPLY_S = 5.0
 PERSIST_S = 20.0
 """How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
@@ -120,14 +122,14 @@ class Streams:
         reply = self.bus.request(f"{SUBJECT}.{name}", messages[-1], headers=headers[-1], before=before, timeout_s=REPLY_S)
         return dict(json.loads(reply))
 
-    def step_away(self, stream: str) -> None:
-        """Ask the leader of a stream to let another server lead. Nothing happens when it does not answer."""
+    def step_away(self, stream: str, *, preferred: str = "") -> None:
+        """Ask the leader of a stream to let another server lead, a preferred one. Nothing happens when it does not answer."""
         with suppress(Silence):
-            self.api(f"STREAM.LEADER.STEPDOWN.{stream}", {})
+            self.api(f"STREAM.LEADER.STEPDOWN.{stream}", {"placement": {"preferred": preferred}} if preferred else {})
 
-    def fetch(self, name: str, after: int) -> list[tuple[int, bytes]]:
+    def fetch(self, name: str, after: int, *, bytes_max: int = READ_BYTES) -> list[tuple[int, bytes]]:
         """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises Silence."""
-        body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}).encode()
+        body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": bytes_max}).encode()
         found = self.bus.collect(f"$JS.API.DIRECT.GET.{STREAM}{name}", body, until=_is_last, timeout_s=REPLY_S)
         return [(int(headers[SEQUENCE]), message) for message, headers in found]
 
@@ -341,6 +343,25 @@ class JetStreamLog:
     def _step_away(self, reason: str) -> None:
         self._env.record(LeaderSteppedAway(log=self._name, reason=reason))
         self._streams.step_away(f"{STREAM}{self._name}")
+
+    def check_on(self, mark: Mark | None) -> tuple[Mark | None, LogCorrupt | None]:
+        """Read a little further than a mark, from any one server; return how far that came, None at the end, and what was found wrong.
+
+        mark: None = begin. Raises LogUnavailable, LogCorrupt, Silence.
+        """
+        if mark is None:
+            self._look()
+            if self._first_sequence > self._last.sequence:
+                return None, None
+            mark = Mark(self._first_sequence - 1, self._first - 1, self._head(self._first_sequence).chain)
+        for number, message in self._streams.fetch(self._name, mark.sequence, bytes_max=CHECK_BYTES):
+            fault = fault_of(message, number, mark.sequence, mark.chain, self._name)
+            if fault is not None:
+                self._look()
+                return (None, None) if self._first_sequence > mark.sequence + 1 else (mark, fault)
+            head = decode_head(message, self._name, number)
+            mark = Mark(number, head.position, head.checksum)
+        return (mark if mark.sequence < self._last.sequence else None), None
 
     def refresh(self) -> int:
         """Ask what others appended or trimmed since, and return `last`. Raises LogUnavailable, LogCorrupt."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from paradox.errors import ExtraMissing, LogUnavailable
 
 PROGRAM = "nats-server"
@@ -20,6 +22,16 @@ SET_ASIDE = "100TB"
 REPLY_S = 5.0
 VERSION_MIN = (2, 12)
 """The first that takes atomic batches."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server says of its part in a stream. peers: the servers that keep it; leads: whether this one does."""
+
+    first: int = 1
+    last: int = 0
+    messages: int = 0
+    leads: bool = False
+    peers: frozenset[str] = frozenset()
 
 
 def program() -> str:
@@ -84,6 +96,23 @@ def check_durable(monitors: Sequence[str]) -> None:
                 f"the log server at {monitor} acknowledges what is not on its disk yet: a power cut would lose it",
                 hint="set `sync_interval: always` in its `jetstream` settings",
             )
+
+
+def look_at(monitor: str) -> tuple[str, dict[str, Kept]]:
+    """Return a server's name and what it keeps, by stream. Raises OSError, ValueError, KeyError when it does not tell."""
+    name = str(_told(f"{monitor}/varz")["server_name"])
+    kept = {}
+    for account in _told(f"{monitor}/jsz?accounts=1&streams=1&consumers=0&config=0").get("account_details") or ():
+        for stream in account.get("stream_detail") or ():
+            state, cluster = stream["state"], stream.get("cluster") or {}
+            kept[str(stream["name"])] = Kept(
+                first=state["first_seq"],
+                last=state["last_seq"],
+                messages=state["messages"],
+                leads=cluster.get("leader", name) == name,
+                peers=frozenset((name, *(one["name"] for one in cluster.get("replicas") or ()))),
+            )
+    return name, kept
 
 
 def _told(url: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from paradox.errors import CollectionMissing, InternalError, LogConflict, LogUnavailable, ParadoxError, QueryInvalid
-from paradox.log.jetstream import APPENDED, Streams
+from paradox.log.jetstream import APPENDED, STREAM, JetStreamLog, Streams
 from paradox.log.register import Register
 from paradox.model import operations as ops
 from paradox.model.queries import Answer
@@ -23,6 +23,7 @@ from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
 from paradox.node.sweep import Sweep
+from paradox.node.watchdog import LogWatch
 from paradox.node.worker import Worker
 from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
@@ -64,8 +65,22 @@ SCROLLS_MAX = 256
 class Member:
     """A running node."""
 
-    def __init__(self, name: str, store: Path, bus: Bus, *, limits: Limits, log_replicas: int, env: Env, disk: Disk) -> None:
-        """store: the folder where all nodes keep segments. Raises LogUnavailable, StoreUnreadable."""
+    def __init__(
+        self,
+        name: str,
+        store: Path,
+        bus: Bus,
+        *,
+        limits: Limits,
+        log_replicas: int,
+        log_monitors: Sequence[str] = (),
+        env: Env,
+        disk: Disk,
+    ) -> None:
+        """store: the folder where all nodes keep segments. log_monitors: where log servers tell how they are.
+
+        Raises LogUnavailable, StoreUnreadable.
+        """
         self.name = name
         self._bus = bus
         self._env = env
@@ -93,7 +108,8 @@ class Member:
         with suppress(LogConflict):  # it is registered already
             register.put(f"{NODES}.{name}", b"", revision=0)
         bus.serve(node_subject(name), self._answer, threads=THREADS)
-        self._threads = [env.start(work, "paradox-member") for work in (self._follow, self._live)]
+        self._watch = LogWatch(streams, log_monitors, env=self._env, logs=self._logs)
+        self._threads = [env.start(work, "paradox-member") for work in (self._follow, self._live, self._guard)]
 
     # -- following
 
@@ -196,6 +212,14 @@ class Member:
                 self._beat(b"")
                 self._bus.wait(BEAT_S)
 
+    def _guard(self) -> None:
+        self._watch.run(self._is_first)
+
+    def _logs(self) -> dict[str, tuple[str, JetStreamLog]]:
+        """Return the collection and the log of each stream that is followed here."""
+        followed = [(f"{STREAM}{opened.mark}", opened.held) for opened in self.database.all_opened()]
+        return {stream: (held.name, held.log) for stream, held in followed if isinstance(held.log, JetStreamLog)}
+
     def _beat(self, _: bytes) -> None:
         held = {str(opened.mark): opened.held for opened in self.database.all_opened()}
         self._told_holds = self._holds()
@@ -290,7 +314,7 @@ class Member:
 
     def _describe(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return what the database says of itself, with what a node knows beside."""
-        told |= {"nodes": [key.removeprefix(f"{NODES}.") for key in self._register.keys(NODES)]}
+        told |= {"nodes": [key.removeprefix(f"{NODES}.") for key in self._register.keys(NODES)], "alarms": self._watch.alarms()}
         if self.failure and told["healthy"]:
             told |= {"healthy": False, "sentence": f"working, but cannot follow: {self.failure}"}
         return told

@@ -73,7 +73,14 @@ def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
     lock = WriterLock.acquire(store / NODES / config.name, env=RealEnv())  # no two of one name
     try:
         member = Member(
-            config.name, store, connect_bus(config.log), limits=Limits(), log_replicas=config.log_replicas, env=RealEnv(), disk=RealDisk()
+            config.name,
+            store,
+            connect_bus(config.log),
+            limits=Limits(),
+            log_replicas=config.log_replicas,
+            log_monitors=config.log_monitors,
+            env=RealEnv(),
+            disk=RealDisk(),
         )
         while not member.holding.wait(LOOK_S) and not stopping.is_set():
             pass

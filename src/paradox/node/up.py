@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,10 @@ from paradox.node.config import ServerConfig, written_config
 from paradox.node.env import RealEnv
 from paradox.node.lock import WriterLock
 from paradox.node.log_server import HOST, is_healthy, monitor_url, program, settings
+from paradox.node.roles import connect_bus
+from paradox.node.watchdog import ILL, Ill
 from paradox.objects.disk import RealDisk
+from paradox.ports.bus import Bus
 
 Role: TypeAlias = Literal["log", "node", "gateway"]
 CLUSTER_FILE = "cluster.json"
@@ -31,6 +35,10 @@ NODES_MAX = 64
 LOG_SERVERS = 3
 START_S, STOP_S, LOOK_S = 60.0, 20.0, 0.02
 RESTART_AFTER_S = 1.0
+DAMAGED = "damaged"
+"""Where the last files of a log server are moved that has lost something."""
+QUIET_S, AGAIN_S = 20.0, 300.0
+"""How long a log server is given after help before more of it is heard, and how soon a second start means that starting does not help."""
 SHOWN_CHARACTERS = 2_000
 
 
@@ -58,6 +66,7 @@ class Child:
         self.url = url
         self.monitor = monitor
         self.running: subprocess.Popen[bytes] | None = None
+        self.helped_s = float("-inf")
 
     @property
     def log_file(self) -> Path:
@@ -97,15 +106,16 @@ class Child:
         running.wait()
         died(self, running)
 
-    def stop(self) -> None:
-        """End it, by force when it takes too long. Safe to call twice."""
+    def stop(self, *, hangs: bool = False) -> None:
+        """End it, by force when it hangs or takes too long. Safe to call twice."""
         running, self.running = self.running, None
         if running is None:
             return
         if running.poll() is None:
-            running.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(STOP_S)
+            if not hangs:
+                running.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    running.wait(STOP_S)
             running.kill()
         running.wait()
         for pipe in (running.stdin, running.stdout):
@@ -122,7 +132,8 @@ class LocalCluster:
             raise InvalidRequest(f"--nodes {nodes}; expected 1 to {NODES_MAX}", hint="give --nodes 3")
         self.folder = folder.resolve()
         self._tell = tell
-        self._events: queue.SimpleQueue[tuple[Child, subprocess.Popen[bytes]] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Child, subprocess.Popen[bytes]] | Ill | None] = queue.SimpleQueue()
+        self._bus: Bus | None = None
         self._leaving = threading.Event()
         RealDisk().make_folder(self.folder)
         nats = program()
@@ -178,13 +189,29 @@ class LocalCluster:
     def start(self) -> str:
         """Start everything, and return the gateway's address. Raises Unavailable; then everything was stopped."""
         try:
-            for role in ("log", "node", "gateway"):
+            self._start_logs()
+            for role in ("node", "gateway"):
                 self._start_together([child for child in self._children if child.role == role])
         except BaseException:
             self.stop()
             raise
         self._write()
         return next(child.url for child in self._children if child.role == "gateway")
+
+    def _start_logs(self) -> None:
+        """Start the log servers, and hear from now on which of them needs help."""
+        logs = self._logs()
+        try:
+            self._start_together(logs)
+        except Unavailable:
+            for child in logs:
+                if child.running is None and not self._refill(child):
+                    raise
+        self._bus = connect_bus(tuple(log.url for log in logs))
+        self._bus.hear(ILL, lambda raw: self._events.put(msgspec.msgpack.decode(raw, type=Ill)))
+
+    def _logs(self) -> list[Child]:
+        return [child for child in self._children if child.role == "log"]
 
     def _start_together(self, children: list[Child]) -> None:
         """Start processes side by side: log servers need one another to be ready."""
@@ -224,6 +251,9 @@ class LocalCluster:
     def run(self) -> None:
         """Watch over the processes until `leave` is called: what dies is started again."""
         while (event := self._events.get()) is not None:
+            if isinstance(event, Ill):
+                self._help(event)
+                continue
             child, ended = event
             if child.running is not ended:
                 continue
@@ -231,14 +261,56 @@ class LocalCluster:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             self._tell(f"{child.name} {how}; it is started again")
             child.stop()
-            while not self._leaving.wait(RESTART_AFTER_S):  # so that what cannot live does not spin
-                try:
-                    child.start(self._died)
-                    self._tell(f"{child.name} is back")
+            self._start_again(child)
+
+    def _start_again(self, child: Child) -> None:
+        while not self._leaving.wait(RESTART_AFTER_S):  # so that what cannot live does not spin
+            try:
+                child.start(self._died)
+                self._tell(f"{child.name} is back")
+                break
+            except Unavailable as error:
+                self._tell(error.message)
+                if child.role == "log" and self._refill(child):
                     break
-                except Unavailable as error:
-                    self._tell(error.message)
-            self._write()
+        self._write()
+
+    def _help(self, ill: Ill) -> None:
+        """Start a log server again that hangs; empty one that has lost something, so that the others fill it."""
+        now = time.monotonic()
+        child = next((log for log in self._logs() if ill.server in (log.name, log.monitor)), None)
+        if child is None or child.running is None or now - child.helped_s < QUIET_S:
+            return
+        again = now - child.helped_s < AGAIN_S
+        child.helped_s = now
+        if ill.refill and (ill.kind == "lost" or again):
+            self._tell(f"{child.name} {ill.what}")
+            child.stop(hangs=True)
+            self._refill(child)
+        elif ill.kind != "lost":
+            self._tell(f"{child.name} {ill.what}; it is started again")
+            child.stop(hangs=True)
+            self._start_again(child)
+        child.helped_s = time.monotonic()
+        self._write()
+
+    def _refill(self, child: Child) -> bool:
+        """Start a log server with nothing if all the others are well: they give it everything. Tells whether it runs."""
+        others = [log for log in self._logs() if log is not child]
+        if not others or not all(log.running is not None and is_healthy(log.monitor) for log in others):
+            return False
+        aside = self.folder / DAMAGED / child.name
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / child.name).rename(aside)
+        self._tell(f"{child.name} begins with nothing and is filled by the others; what it had is in {aside}")
+        try:
+            child.start(self._died)
+        except Unavailable as error:
+            self._tell(error.message)
+            return False
+        return True
 
     def leave(self) -> None:
         """Let `run` return. From a signal handler or any thread."""
@@ -248,6 +320,8 @@ class LocalCluster:
     def stop(self) -> None:
         """Stop everything, the gateway first and the log servers last. Safe to call twice."""
         self._leaving.set()
+        if self._bus is not None:
+            self._bus.close()
         for role in ("gateway", "node", "log"):
             threads = [threading.Thread(target=child.stop) for child in self._children if child.role == role]
             for thread in threads:

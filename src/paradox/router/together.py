@@ -17,13 +17,16 @@ def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     collections = _collections(told)
     points = sum(one["points"] for one in collections)
     sentence = f"healthy: {_many(points, 'point')} in {_many(len(collections), 'collection')} on {_many(len(told), 'node')}"
-    if silent:
+    alarms = _alarms(told)
+    if alarms:
+        sentence = f"in danger: {alarms[0]['what']}"
+    elif silent:
         sentence = f"working on {len(told)} of {len(known)} nodes: {' and '.join(silent)} {'do' if len(silent) > 1 else 'does'} not answer"
     elif ill:
         name = min(ill)
         sentence = f"{name} is {ill[name]}"
     return {
-        "healthy": not silent and not ill,
+        "healthy": not silent and not ill and not alarms,
         "sentence": sentence,
         "path": "",
         "read_only": False,
@@ -35,6 +38,7 @@ def described(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "writes_per_s": sum(one["writes_per_s"] for one in told.values()),
         "collections": collections,
         "nodes": [_node(name, told.get(name)) for name in known],
+        "alarms": alarms,
         "quarantined": _joined(told, "quarantined"),
         "found_damaged": _joined(told, "found_damaged"),
         "working": ", ".join(f"{name}: {one['working']}" for name, one in told.items() if one["working"]),
@@ -90,6 +94,12 @@ def _node(name: str, told: dict[str, Any] | None) -> dict[str, Any]:
 
 def _joined(told: Mapping[str, dict[str, Any]], field: str) -> dict[str, str]:
     return {f"{name}/{file}": reason for name, one in told.items() for file, reason in one[field].items()}
+
+
+def _alarms(told: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what endangers the cluster as a whole, each thing once, whoever saw it."""
+    alarms = {alarm["what"]: alarm for _, one in sorted(told.items()) for alarm in one.get("alarms", ())}
+    return list(alarms.values())
 
 
 def _many(count: int, what: str) -> str:
