@@ -19,6 +19,7 @@ from paradox.client.sync import Database
 from paradox.errors import CollectionMissing, LogUnavailable, StoreUnreadable
 from paradox.model import operations as ops
 from paradox.model.schema import Limits
+from paradox.shard.chain import Chain
 
 SMALL = msgspec.structs.replace(Shape().limits, region_points_min=3)
 SHAPES = {
@@ -269,3 +270,71 @@ def test_a_store_is_not_given_to_log_servers_that_know_nothing_of_it(servers: Lo
             pass
     with members(servers, tmp_path, 2) as nodes:
         assert nodes.connect()["notes"].count() == 1
+
+
+def test_nodes_compare_what_they_applied_and_what_they_hold(servers: LogServers, tmp_path: Path) -> None:
+    """Also after nodes began again from snapshots and a trimmed log; one that applied something else is named."""
+    shape, dice = Shape(shards=6, copies=2), random.Random(11)
+    with members(servers, tmp_path, limits=SMALL) as nodes:
+        database = nodes.connect()
+        collection = shape.collection(database)
+        world = World({})
+        log = nodes.transport(0).opened(NAME).held.log
+        while log.first <= 3:
+            deed = next_deed(dice, list(world.points), shape, alone=False)
+            perform(database, collection, shape, deed)
+            world = after(world, shape, deed)
+            log.refresh()  # type: ignore[attr-defined]
+        nodes.stop(0, 1, 2)
+        nodes.start(0, 1, 2)
+        wait_until_held(nodes, database)
+        wait_until_settled(nodes)
+        chains = {nodes.transport(number).opened(NAME).held.chain.value for number in nodes.running}
+        assert len(chains) == 1
+        assert None not in chains
+        report = database.verify()
+        assert report["healthy"], report
+        points = len(world.points)
+        position = nodes.position(0, NAME)
+        assert report["contents"] == {NAME: f"equal at position {position:,}: {points:,} points, each copy compared"}
+        assert database.status()["alarms"] == []
+        held = nodes.transport(1).opened(NAME).held
+        held.chain = Chain(position, 1)
+        wait_for_alarm(
+            database, f"nodes n0 and n1 and n2 applied different entries of '{NAME}' up to position {position:,}: not as most did n1"
+        )
+        report = database.verify()
+        assert not report["healthy"]
+        assert "applied different entries" in report["contents"][NAME]
+
+
+def wait_for_alarm(database: Database, what: str) -> None:
+    """Wait until the status of a cluster says this: nodes say twice a second what they applied."""
+    until = time.monotonic() + WAIT_S
+    while not (alarms := database.status()["alarms"]):
+        assert time.monotonic() < until, "no alarm"
+        time.sleep(LOOK_S)
+    assert [alarm["what"] for alarm in alarms] == [what]
+
+
+@pytest.mark.parametrize("change", ["payload", "gone"])
+def test_a_copy_that_differs_is_found_by_verify(servers: LogServers, tmp_path: Path, change: str) -> None:
+    with members(servers, tmp_path) as nodes:
+        database = nodes.connect()
+        collection = database.collection("notes", dimensions=2, shards=6, copies=2)
+        collection.add(ids=list(range(50)), vectors=np.ones((50, 2)), payload=[{"n": n} for n in range(50)])
+        nodes.wait_until_equal("notes")
+        assert database.verify()["contents"] == {"notes": "equal at position 1: 50 points, each copy compared"}
+        growing = next(
+            shard.growing
+            for number in nodes.running
+            for shard in nodes.transport(number).opened("notes").held.engine.shards
+            if shard.growing.rows and not shard.growing.owned().any()
+        )
+        if change == "payload":
+            growing._payloads[7] = b"\x81\xa1n\x63"
+        else:
+            growing.kill(np.array([7]), 1)
+        report = database.verify()
+        assert not report["healthy"]
+        assert report["damaged"] == [{"file": "notes", "reason": "the copies of some points differ at position 1"}]

@@ -15,7 +15,7 @@ from paradox.errors import LogConflict, LogUnavailable
 from paradox.model.entries import Barrier, Entry, Once
 from paradox.model.points import Key, Points, joined
 from paradox.ports.env import Lock
-from paradox.ports.log import Log
+from paradox.ports.log import Body, Log
 from paradox.wire.codec import encode
 
 GROUP_MAX = 64
@@ -46,8 +46,8 @@ class Applier(Protocol):
         """Return the position of the entry that does a request already. Raises LogUnavailable when that is not known."""
         ...
 
-    def apply(self, position: int, entry: Entry) -> None:
-        """Apply the entry at the next position."""
+    def apply(self, position: int, entry: Entry, body: Body) -> None:
+        """Apply the entry at the next position; body: as the log has it."""
         ...
 
     def catch_up(self) -> None:
@@ -121,13 +121,13 @@ class Committer:
         """Settle up to `most` waiting tickets, oldest first."""
         group = self._next_group(most)
         try:
-            last, drafted = self._append(_runs(group))
+            last, drafted, bodies = self._append(_runs(group))
             if drafted:
                 self._torn = True  # until all of it is applied
-                for position, (run, entry) in enumerate(drafted, last - len(drafted) + 1):
+                for position, ((run, entry), body) in enumerate(zip(drafted, bodies, strict=True), last - len(drafted) + 1):
                     for ticket in run:
                         ticket.position = position
-                    self._applier.apply(position, entry)
+                    self._applier.apply(position, entry, body)
                 self._torn = False
         except BaseException as error:
             own = isinstance(error, Exception)  # an interrupt is the leader's; the others hear that nothing is known of theirs
@@ -152,8 +152,8 @@ class Committer:
             group.append(self._waiting.popleft())
         return group
 
-    def _append(self, runs: list[list[Ticket]]) -> tuple[int, list[tuple[list[Ticket], Entry]]]:
-        """Append an entry for each run, and return the last position and the entries. Who cannot be drafted hears of it alone."""
+    def _append(self, runs: list[list[Ticket]]) -> tuple[int, list[tuple[list[Ticket], Entry]], list[Body]]:
+        """Append an entry for each run; return the last position, the entries, their bytes. Who cannot be drafted hears of it alone."""
         for again in reversed(range(CONFLICTS_MAX)):
             runs = self._undone(runs)
             drafted: list[tuple[list[Ticket], Entry]] = []
@@ -168,13 +168,14 @@ class Committer:
             if self._torn:
                 raise LogUnavailable("a write was interrupted before it was applied", hint="close the database and open it again")
             try:
-                return self._log.append([encode(entry) for _, entry in drafted], after=self._applier.applied), drafted
+                bodies = [encode(entry) for _, entry in drafted]
+                return self._log.append(bodies, after=self._applier.applied), drafted, bodies
             except LogConflict:
                 if not again:
                     raise
             self._applier.catch_up()
             runs = [run for run, _ in drafted]
-        return 0, []
+        return 0, [], []
 
     def _undone(self, runs: list[list[Ticket]]) -> list[list[Ticket]]:
         """Return the runs without the tickets whose requests the log holds already."""

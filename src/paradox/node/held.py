@@ -25,10 +25,11 @@ from paradox.node.snapshots import SEGMENTS, Snapshots
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
 from paradox.ports.kernels import Kernels
-from paradox.ports.log import Log
+from paradox.ports.log import Body, Log
 from paradox.ports.objects import ObjectStore
 from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
+from paradox.shard.chain import Chain
 from paradox.shard.container import Files
 from paradox.shard.engine import ShardEngine
 from paradox.shard.growing import Growing
@@ -43,12 +44,13 @@ OVERTAKEN_MAX = 20
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """What was set aside at one position, to be sealed: the growing segment of each shard, and the map and the shards of that moment."""
+    """What was set aside at one position, to be sealed: the growing segment of each shard; the map, shards and chain of that moment."""
 
     position: int
     growing: dict[int, Growing]
     regions: Any
     shards: frozenset[int]
+    chain: int | None
 
 
 class HeldCollection:
@@ -120,13 +122,17 @@ class HeldCollection:
         self.frozen.clear()
         self._newest = self.snapshots.names()[-1:]
         self.manifest = self.snapshots.newest(self.quarantined)
+        self.chain = Chain(0, 0)
         if self.manifest is not None and self.manifest.position + 1 >= self.log.first:
+            self.chain = Chain(self.manifest.position, self.manifest.chain)
             self.covered = frozenset(shard for shard in wanted if self.manifest.covers(shard))
             return self._engine_of(self.manifest, self.covered)
         if self.log.first == 1 or self.node == "":
             return self._engine_of(None, wanted)
         self.covered = frozenset()
-        return self._engine_of(self.snapshots.newest_of_all(), self.covered)
+        newest = self.snapshots.newest_of_all()
+        self.chain = Chain(newest.position, newest.chain) if newest is not None else Chain(0, None)
+        return self._engine_of(newest, self.covered)
 
     def _engine_of(self, manifest: Manifest | None, shards: frozenset[int]) -> Scatter:
         main = self.spec.vectors[self.spec.main]
@@ -243,6 +249,7 @@ class HeldCollection:
     def _follow(self, engine: Scatter) -> None:
         """Apply what the log holds beyond what was applied. The caller holds the commit turn, or is the only thread."""
         for position, body in self.log.read(engine.applied):
+            self.chain.extend(position, [body])
             self._apply_to(engine, position, decode(body))
 
     def _check_reaches(self, position: int) -> None:
@@ -273,8 +280,9 @@ class HeldCollection:
         """Apply what other programs appended. The caller holds the commit turn."""
         self._follow(self.engine)
 
-    def apply(self, position: int, entry: Entry) -> None:
+    def apply(self, position: int, entry: Entry, body: Body) -> None:
         """Apply one entry to the engine; freeze the growing segments when they are full."""
+        self.chain.extend(position, body)
         self._apply_to(self.engine, position, entry)
 
     def _apply_to(self, engine: Scatter, position: int, entry: Entry) -> None:
@@ -333,8 +341,15 @@ class HeldCollection:
         growing = {shard.number: frozen for shard in self.engine.shards if (frozen := shard.freeze()) is not None}
         full, self._barriers = self._barriers >= self.limits.growing_points_max, 0
         if growing or full or not self.engine.held <= self.covered:
-            self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held))
+            self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held, self.chain.value))
             self.frozen_changed()
+
+    def chain_at(self, position: int) -> int | None:
+        """Return the chain at a position where something was frozen, or the newest snapshot stands; None where it is not known."""
+        known = {frozen.position: frozen.chain for frozen in self.frozen}
+        if self.manifest is not None:
+            known.setdefault(self.manifest.position, self.manifest.chain)
+        return known.get(position)
 
     # -- writing
 

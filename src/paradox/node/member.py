@@ -31,6 +31,7 @@ from paradox.ports.disk import Disk
 from paradox.ports.env import Env
 from paradox.router.nodes import LONG_AGO_S, Beat, Nodes
 from paradox.router.placement import domains
+from paradox.shard.chain import difference_of
 from paradox.wire.operations import (
     Asked,
     AskShards,
@@ -59,6 +60,7 @@ DOWN_AFTER_S = 5.0
 NODES = "nodes"
 SWEEP_S = 60.0
 """How often the store is looked through for what nobody needs."""
+DIFFER_HINT = "their answers cannot both be right: run verify, export what you need, and restore from a snapshot before that position"
 SCROLLS_MAX = 256
 
 
@@ -230,6 +232,7 @@ class Member:
             covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
             stands={collection: one.engine.applied for collection, one in held.items()},
             hears=self._nodes.alive(),
+            marks={collection: one.chain.marks() for collection, one in held.items()},
         )
         self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 
@@ -314,10 +317,24 @@ class Member:
 
     def _describe(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return what the database says of itself, with what a node knows beside."""
-        told |= {"nodes": [key.removeprefix(f"{NODES}.") for key in self._register.keys(NODES)], "alarms": self._watch.alarms()}
+        told |= {"nodes": [key.removeprefix(f"{NODES}.") for key in self._register.keys(NODES)]}
+        told |= {"alarms": [*self._watch.alarms(), *self._differences()]}
         if self.failure and told["healthy"]:
             told |= {"healthy": False, "sentence": f"working, but cannot follow: {self.failure}"}
         return told
+
+    def _differences(self) -> list[dict[str, Any]]:
+        """Return which nodes applied something else than others, as far as they said what."""
+        alarms = []
+        for opened in self.database.all_opened():
+            found = difference_of(self._nodes.marks(str(opened.mark)) | {self.name: opened.held.chain.marks()})
+            if found is not None:
+                what = f"nodes {' and '.join(found.holders)} applied different entries of {opened.held.name!r}"
+                what += f" up to position {found.position:,}"
+                if len(found.others) < len(found.holders):
+                    what += f": not as most did {' and '.join(found.others)}"
+                alarms.append({"what": what, "hint": DIFFER_HINT})
+        return alarms
 
     def close(self) -> None:
         """Stop answering, finish the running piece of background work, and let go. Safe to call twice."""

@@ -12,9 +12,11 @@ import msgspec
 import numpy as np
 
 from paradox.errors import LogCorrupt, ParadoxError, SegmentCorrupt, StoreClosed
+from paradox.model.topology import shard_name
 from paradox.node.held import LOG, HeldCollection
 from paradox.node.snapshots import MANIFESTS, SEGMENTS
 from paradox.shard.container import checksum
+from paradox.shard.contents import contents_of
 from paradox.shard.manifest import decode_manifest
 from paradox.shard.sealed import Sealed
 from paradox.wire.codec import decode
@@ -137,7 +139,21 @@ def verify_database(held: Sequence[HeldCollection], refused: Mapping[str, str], 
                     damaged.append({"file": f"{one.name}/{file}", "reason": reason})
                     found[file] = reason
         one.found_damaged = found
-    return {"healthy": not damaged, "checked": checked, "bytes": read, "damaged": damaged}
+    contents = {one.name: describe_contents(one) for one in held if one.node}
+    return {"healthy": not damaged, "checked": checked, "bytes": read, "damaged": damaged, **({"contents": contents} if contents else {})}
+
+
+def describe_contents(held: HeldCollection) -> dict[str, Any]:
+    """Return what a node holds of a collection, to be compared with others: position, chain, and for each shard the sums of `Contents`."""
+    with held.committer.turn:
+        position, chain = held.engine.applied, held.chain.value
+        taken = {
+            shard.number: [(segment, np.flatnonzero(segment.alive())) for segment in shard.segments if segment.rows]
+            for shard in held.engine.shards
+            if shard.number in held.engine.held
+        }
+    shards = {shard_name(number): msgspec.to_builtins(contents_of(parts, held.spec, number)) for number, parts in taken.items()}
+    return {"position": position, "chain": chain, "of": held.spec.shards, "shards": shards, "whole": not held.engine.lost}
 
 
 def set_aside(held: HeldCollection) -> dict[str, str]:

@@ -307,6 +307,7 @@ class Upkeep:
             routing=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},
             shards=None if len(covered) == held.spec.shards else tuple(sorted(covered)),
+            chain=held.chain_at(position),
         )
         held.snapshots.put(manifest)
         held.manifest = manifest

@@ -17,7 +17,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself.
 
     holds: the shards of each collection that it has; covers: those it has made a snapshot of, too. stands: the log position of each.
-    hears: the nodes that live, as far as it knows.
+    hears: the nodes that live, as far as it knows. marks: positions of each collection's log, and the chain over what was applied up to
+    there (`shard.chain`).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     covers: dict[str, list[int]] = {}
     stands: dict[str, int] = {}
     hears: list[str] = []
+    marks: dict[str, list[tuple[int, int]]] = {}
 
 
 class Nodes:
@@ -56,6 +58,11 @@ class Nodes:
             return None
         with self._changed:
             return self._heard[name][1] if name in self._heard else None
+
+    def marks(self, collection: str) -> dict[str, list[tuple[int, int]]]:
+        """Return what each node that lives said last of its chain of a collection's log."""
+        beats = {name: self.beat(name) for name in self.alive()}
+        return {name: beat.marks.get(collection, []) for name, beat in beats.items() if beat is not None}
 
     def holders(self, collection: str, shards: int) -> dict[int, str]:
         """Return a node that lives and holds it for each shard; shards that none has are left out."""

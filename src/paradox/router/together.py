@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from paradox.shard.contents import MODULUS
+
 OF_A_NODE = ("shards", "rows", "points", "reads_per_s", "writes_per_s")
 """What is told of each node: what it holds (rows count copies, points those it answers for), and what it does."""
 
@@ -109,9 +111,35 @@ def _many(count: int, what: str) -> str:
 def verified(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what the nodes found when each read what it stores."""
     damaged = [{**one, "file": f"{name}/{one['file']}"} for name, found in told.items() for one in found["damaged"]]
+    contents = {}
+    for collection in sorted({name for found in told.values() for name in found.get("contents", ())}):
+        parts = {node: found["contents"][collection] for node, found in told.items() if collection in found.get("contents", ())}
+        equal, contents[collection] = compared(parts)
+        damaged += [] if equal else [{"file": collection, "reason": contents[collection]}]
     return {
         "healthy": not damaged,
         "checked": sum(found["checked"] for found in told.values()),
         "bytes": sum(found["bytes"] for found in told.values()),
         "damaged": damaged,
+        "contents": contents,
     }
+
+
+def compared(parts: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
+    """Return whether what nodes hold of a collection agrees, and a sentence; what cannot be compared counts as agreeing."""
+    positions = {part["position"] for part in parts.values()}
+    if len(positions) > 1:
+        return True, "not compared: it was written to meanwhile"
+    position = positions.pop()
+    chains = {part["chain"] for part in parts.values() if part["chain"] is not None}
+    if len(chains) > 1:
+        return False, f"nodes {' and '.join(sorted(parts))} applied different entries up to position {position:,}"
+    shards = [shard for part in parts.values() for shard in part["shards"]]
+    if len(shards) != len(set(shards)) or any(len(shards) != part["of"] for part in parts.values()):
+        return True, "not compared: shards are moving, or are on nodes that do not answer"
+    if not all(part["whole"] for part in parts.values()):
+        return True, "not compared: damaged parts are set aside"
+    sums = [shard for part in parts.values() for shard in part["shards"].values()]
+    if (sum(one["copies"] for one in sums) - sum(one["expected"] for one in sums)) % MODULUS:
+        return False, f"the copies of some points differ at position {position:,}"
+    return True, f"equal at position {position:,}: {_many(sum(one['points'] for one in sums), 'point')}, each copy compared"

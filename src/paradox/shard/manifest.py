@@ -43,7 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. lost: the shard each
     belonged to, and how many live rows it had. fields: the payload fields that points ever had, and the kinds of their values, also where
-    the points are gone. shards: those it is a snapshot of; None = all there are.
+    the points are gone. shards: those it is a snapshot of; None = all there are. chain: over the entries up to `position`; None = the
+    version that wrote it kept none.
     """
 
     version: int = VERSION
@@ -57,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     routing: tuple[Routing, ...] = ()
     fields: dict[str, tuple[str, ...]] = {}
     shards: tuple[int, ...] | None = None
+    chain: int | None = None
 
     def covers(self, shard: int) -> bool:
         """Tell whether it is a snapshot of this shard."""
