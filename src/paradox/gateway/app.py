@@ -11,7 +11,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -49,8 +49,8 @@ BODY_BYTES_MAX, BODIES_BYTES_MAX = 256 << 20, 512 << 20
 """Of one body, and of all that are being read or answered."""
 JOINED_BYTES_MAX = 1 << 16
 """Of a search's body that is read at once, in the event loop."""
-READ_S = 30.0
-"""How long the reader of a stream may take for one page."""
+READ_S, SLOWEST_BYTES_S = 30.0, 64 << 10
+"""How long a caller may take for a body, a reply or one page of a stream; more for each 64 KiB of it. Who is slower holds up others."""
 REMEMBERED_S, REMEMBERED_MAX = 120.0, 10_000
 """How long, and how many, writes are known again when they are sent again."""
 RETRY_AFTER_S = 1
@@ -123,9 +123,13 @@ class Gateway:
             if route.streams:
                 await self._stream(work, receive, send)
             elif route.joins and len(content) <= JOINED_BYTES_MAX and self._may_join(work):
-                await _reply(send, 200, await self._joining.reply(work.call), MEDIA[form])
+                await self._answer(send, await self._joining.reply(work.call), form)
             else:
-                await _reply(send, 200, await self._once(work, headers), MEDIA[form])
+                await self._answer(send, await self._once(work, headers), form)
+
+    async def _answer(self, send: Send, content: bytes, form: Form) -> None:
+        with suppress(TimeoutError):  # it does not read; the connection is closed
+            await asyncio.wait_for(_reply(send, 200, content, MEDIA[form]), _patience_s(len(content)))
 
     def _may_join(self, work: _Work) -> bool:
         """Tell whether a search can wait for others, and is answered the sooner for it. Raises RequestUnreadable."""
@@ -296,12 +300,17 @@ def _form(header: bytes) -> Form:
 
 async def _body(receive: Receive, headers: Headers, hold: Callable[[int], None]) -> bytes:
     """Return the body of a request. hold: takes bytes before they are read. Raises what that raises, RequestUnreadable when it was cut."""
+    begun = time.monotonic()
     said = headers.get(b"content-length", b"")
     expected = int(said) if said.isdigit() else 0
     hold(expected)
     parts, size, more = [], 0, True
     while more:
-        message = await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, begun + _patience_s(size) - time.monotonic()))
+        except TimeoutError:
+            what = f"{size:,} bytes of the body came in {time.monotonic() - begun:.0f} s; the rest was not waited for"
+            raise RequestUnreadable(what, hint="send it faster, or in smaller parts") from None
         if message["type"] == "http.disconnect":
             raise RequestUnreadable("the request was cut off", hint="send it again")
         part = message.get("body", b"")
@@ -310,6 +319,11 @@ async def _body(receive: Receive, headers: Headers, hold: Callable[[int], None])
         size += len(part)
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def _patience_s(size: int) -> float:
+    """Return how long a caller may take to send or read so many bytes."""
+    return READ_S + size / SLOWEST_BYTES_S
 
 
 async def _complain(send: Send, problem: Problem) -> None:
