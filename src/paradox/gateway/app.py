@@ -123,13 +123,9 @@ class Gateway:
             if route.streams:
                 await self._stream(work, receive, send)
             elif route.joins and len(content) <= JOINED_BYTES_MAX and self._may_join(work):
-                await self._answer(send, await self._joining.reply(work.call), form)
+                await _deliver(send, await self._joining.reply(work.call), form)
             else:
-                await self._answer(send, await self._once(work, headers), form)
-
-    async def _answer(self, send: Send, content: bytes, form: Form) -> None:
-        with suppress(TimeoutError):  # it does not read; the connection is closed
-            await asyncio.wait_for(_reply(send, 200, content, MEDIA[form]), _patience_s(len(content)))
+                await _deliver(send, await self._once(work, headers), form)
 
     def _may_join(self, work: _Work) -> bool:
         """Tell whether a search can wait for others, and is answered the sooner for it. Raises RequestUnreadable."""
@@ -330,6 +326,11 @@ async def _complain(send: Send, problem: Problem) -> None:
     more = [(b"retry-after", str(RETRY_AFTER_S).encode())] if problem.retryable else []
     more += [(b"www-authenticate", b"Bearer")] if problem.status == AuthDenied.status else []
     await _reply(send, problem.status, msgspec.json.encode(problem), PROBLEM, more)
+
+
+async def _deliver(send: Send, content: bytes, form: Form) -> None:
+    with suppress(TimeoutError):  # it does not read; the connection is closed
+        await asyncio.wait_for(_reply(send, 200, content, MEDIA[form]), _patience_s(len(content)))
 
 
 async def _reply(send: Send, status: int, content: bytes, media: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
