@@ -92,7 +92,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["add", "squares", "--vector", '{"a": 1}'], 2, "--vector is an object; expected a list of numbers"),
         (["add", "squares", "--vector", "[1, 2]", "--payload", "[1]"], 2, "--payload is a list of other things; expected an object"),
         (["add", "squares", "--vector", "[1, 2]", "--payload", "topic"], 2, "--payload is not JSON"),
-        (["add", "squares", "--vector", "[1, 2]", "--id", "a", "--id", "b"], 2, "1 points came with 2 ids"),
+        (["add", "squares", "--vector", "[1, 2]", "--id", "a", "--id", "b"], 2, "1 point came with 2 ids"),
         (["add", "squares", "--vector", "[1, 2, 3]"], 2, "3 dimensions"),
         (["add", "squares", "--vector", "[1, 2]", "--at", "1990-13"], 2, "'1990-13' is no day of the calendar"),
         (["add", "squares", "--vector", "[1, 2]", "--at", "noon"], 2, "'noon'"),
@@ -182,3 +182,35 @@ def test_a_pipe_gets_no_colours(notes: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "\x1b" not in ran.stdout + ran.stderr
     assert "gull" in ran.stdout
+
+
+@pytest.mark.parametrize("option", ["--limit", "--top-k", "--topk=5", "--limit=5"])
+def test_what_others_call_k_is_named(paradox: Command, option: str) -> None:
+    assert paradox("search", "notes", "boats", option, "5").err.splitlines()[1] == "hint:  give -k 5 for five points"
+
+
+@pytest.mark.parametrize("verb", ["serve", "up"])
+def test_a_number_that_no_port_has_is_refused(paradox: Command, verb: str) -> None:
+    ran = paradox(verb, "--port", "99999")
+    assert (ran.code, ran.err) == (2, "error: --port 99999; expected 0 to 65535\nhint:  give --port 6500; 0 takes any that is free\n")
+
+
+def test_hints_name_options_and_counts_agree_with_their_nouns(paradox: Command, tmp_path: Path) -> None:
+    paradox("create", "notes", "--dimensions", "2")
+    assert "--encoder text" in paradox("add", "notes", "a text").err
+    assert (
+        paradox("search", "notes", "--vector", "[1, 2]", "-k", "0", "--json").json["error"]["hint"] == "`paradox export` writes every point"
+    )
+    assert paradox("create", "notes", "--dimensions", "3").err.splitlines()[1].startswith("hint:  leave --dimensions out")
+    assert paradox("add", "notes", "--vector", "[1, 2]", "--id", "a", "--id", "b").err.startswith("error: 1 point came with 2 ids")
+    paradox("add", "notes", "--vector", "[1, 2]")
+    explained = paradox("explain", "notes", "--vector", "[1, 2]").out
+    assert "1 segment\n" in explained or "1 segment " in explained
+    assert ", 1 row" in explained
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"title": "sea"}\n{"title": "sky"}\n')
+    ran = paradox("import", "notes", str(rows))
+    assert ran.code == 2
+    assert "has neither a column of texts nor one of vectors; its columns are title" in ran.err
+    assert "name the column of the texts 'text', or that of the vectors 'vector'" in ran.err
+    assert paradox("drop", "notes", "--yes").out == "dropped notes with 1 point\n"

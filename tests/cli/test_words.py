@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from paradox.cli.screen import Screen, cut, seconds, size
-from paradox.cli.words import read_payload, read_sizes, read_time, read_vector
+from paradox.cli.words import as_typed, read_payload, read_sizes, read_time, read_vector
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,26 @@ def test_numbers_stand_to_the_right_of_their_column() -> None:
     out = io.StringIO()
     Screen(json=False, out=out, err=io.StringIO()).table(["name", "points"], [["notes", "12"], ["a", "1,234"]])
     assert out.getvalue().splitlines() == ["name   points", "notes      12", "a       1,234"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "typed"),
+    [
+        ("give k=10", "give -k 10"),
+        ("use scroll to read many points", "`paradox export` writes every point"),
+        ("give vectors, or create a collection with encoder='text'", "give vectors, or create a collection with --encoder text"),
+        ("leave dimensions= and shards= out to open it as it is", "leave --dimensions and --shards out to open it as it is"),
+        ("such as text=['title', 'body']", "such as --text title,body"),
+        ("give vectors={'title': 384}", "give --vector title=384"),
+        ("give a text, or mode='vector'", "give a text, or --mode vector"),
+        ("give a query, or like=id", "give a query, or --like id"),
+        ("give recall=0.95", "give --recall 0.95"),
+        ("choose one of 'text', 'words', or give a function of a list of texts", "choose one of 'text', 'words'"),
+        ("give between=(start, end)", "give --between (start, end)"),
+        ("give ids=[…], or where=\"topic = 'sea'\"", "give ids=[…], or --where \"topic = 'sea'\""),
+        ("quote it: topic = 'sea'", "quote it: topic = 'sea'"),
+        ("run verify; look at mask=3", "run verify; look at mask=3"),
+    ],
+)
+def test_hints_of_the_library_speak_of_options(hint: str, typed: str) -> None:
+    assert as_typed(hint) == typed

@@ -18,6 +18,8 @@ FOLDERS = MappingProxyType({"demo": DEMO_FOLDER, "up": CLUSTER_FOLDER})
 """Of verbs with a default folder of their own."""
 OF_THIS_MACHINE = frozenset(("bench", "demo", "doctor", "serve", "sim", "up"))
 """Commands that look at this machine and take no --url."""
+OF_K = frozenset(("--k", "--limit", "--n", "--num", "--size", "--top", "--top-k", "--topk", "--top_k"))
+"""What others call -k."""
 CHAPTERS = ("ingest", "search", "filter", "time", "hybrid", "words", "explain", "crash", "cluster", "map")
 
 
@@ -134,6 +136,8 @@ def folder_of(arguments: Namespace) -> str:
 
 
 def _near_option(word: str, parser: ArgumentParser) -> str:
+    if word.split("=")[0] in OF_K and any("-k" in action.option_strings for action in parser._actions):  # noqa: SLF001
+        return "give -k 5 for five points"
     known = sorted(option for action in parser._actions for option in action.option_strings if option.startswith("--"))  # noqa: SLF001
     near = difflib.get_close_matches(word.split("=")[0], known, n=1, cutoff=0.6)
     if near:

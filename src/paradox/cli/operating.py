@@ -10,7 +10,7 @@ from typing import Any
 
 from paradox.cli.arguments import UsageInvalid, folder_of
 from paradox.cli.opening import open_to_read, open_to_write, pick
-from paradox.cli.screen import Screen, figure
+from paradox.cli.screen import Screen, counted
 from paradox.cli.show import show_rows
 
 OK, PARTIAL = 0, 6
@@ -25,7 +25,7 @@ def split(arguments: Namespace, screen: Screen) -> int:
         told = pick(database, arguments.collection).split(arguments.region)
     screen.document(told)
     first, second = told["into"]
-    screen.line(("split ", "green"), f"{told['region']} with {figure(told['points'])} points into {first} and {second}")
+    screen.line(("split ", "green"), f"{told['region']} with {counted(told['points'], 'point')} into {first} and {second}")
     screen.note(("points that belong on another shard now move by themselves, while reads and writes go on", "dim"))
     return OK
 

@@ -188,12 +188,15 @@ class Screen:
 
     def error(self, error: ParadoxError) -> None:
         """Print what went wrong and what to do: as JSON on standard output with `--json`, else on standard error."""
+        from paradox.cli.words import as_typed
+
+        hint = as_typed(error.hint)
         if self.json:
-            self.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            self.document({"error": {"code": error.code, "message": error.message, "hint": hint}})
             return
         self.note(("error: ", "bold red"), error.message)
-        if error.hint:
-            self.note(("hint:  ", "bold"), error.hint)
+        if hint:
+            self.note(("hint:  ", "bold"), hint)
 
 
 def _ignore(count: int) -> None:
@@ -222,6 +225,11 @@ def size(bytes_count: float) -> str:
             return f"{bytes_count:.0f} {unit}" if unit == "B" else f"{bytes_count:.1f} {unit}"
         bytes_count /= 1024
     return f"{bytes_count:.1f} TiB"
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many of something there are: 1 point, 2 points."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def seconds(duration_s: float) -> str:

@@ -11,10 +11,18 @@ from paradox.cli.arguments import UsageInvalid, folder_of
 from paradox.cli.screen import Screen
 
 OK = 0
+PORT_MAX = 65_535
+
+
+def check_port(port: int) -> None:
+    """Raise UsageInvalid for a number that no port has."""
+    if not 0 <= port <= PORT_MAX:
+        raise UsageInvalid(f"--port {port}; expected 0 to {PORT_MAX}", hint="give --port 6500; 0 takes any that is free")
 
 
 def serve(arguments: Namespace, screen: Screen) -> int:
     """Serve a folder over HTTP until told to stop, or be one process of a cluster."""
+    check_port(arguments.port)
     if arguments.config is not None:
         return serve_role(arguments, screen)
     from paradox.node.catalogue import IDENTITY
@@ -62,6 +70,8 @@ def serve_role(arguments: Namespace, screen: Screen) -> int:
 def up(arguments: Namespace, screen: Screen) -> int:
     """Run a whole cluster on this machine until told to stop."""
     from paradox.node.up import LocalCluster
+
+    check_port(arguments.port)
 
     def tell(what: str) -> None:
         screen.note(what)

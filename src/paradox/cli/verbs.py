@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from paradox.cli import operating, serving
 from paradox.cli.arguments import OF_THIS_MACHINE, UsageInvalid, folder_of
 from paradox.cli.opening import open_to_read, open_to_write, pick
-from paradox.cli.screen import Screen, figure, seconds, size
+from paradox.cli.screen import Screen, counted, seconds, size
 from paradox.cli.show import plain_answer, plain_hit, plain_plan, show_details, show_hits, show_plan, show_rows
 from paradox.cli.words import find_ids, read_payload, read_sizes, read_time, read_vector
 from paradox.errors import Missing
@@ -87,11 +87,11 @@ def drop(arguments: Namespace, screen: Screen) -> int:
     """Delete a collection, after a question on a terminal."""
     with open_to_write(arguments) as database:
         points = pick(database, arguments.collection).count()
-        if not arguments.yes and not _agreed(f"delete {arguments.collection} with its {points:,} points for ever?", screen):
+        if not arguments.yes and not _agreed(f"delete {arguments.collection} with its {counted(points, 'point')} for ever?", screen):
             return FAILED
         database.drop(arguments.collection)
     screen.document({"dropped": arguments.collection, "points": points})
-    screen.line(("dropped ", "green"), f"{arguments.collection} with {points:,} points")
+    screen.line(("dropped ", "green"), f"{arguments.collection} with {counted(points, 'point')}")
     return OK
 
 
@@ -110,14 +110,20 @@ def add(arguments: Namespace, screen: Screen) -> int:
     texts = [*arguments.texts, *(_lines(arguments.file) if arguments.file else ())]
     count = len(texts) or len(vectors)
     if texts and vectors and len(texts) != len(vectors):
-        raise UsageInvalid(f"{len(texts)} texts came with {len(vectors)} vectors", hint="give as many of both, or only one kind")
+        raise UsageInvalid(
+            f"{counted(len(texts), 'text')} came with {counted(len(vectors), 'vector')}", hint="give as many of both, or only one kind"
+        )
     if not count:
         raise UsageInvalid("there is nothing to add", hint='give texts ("like this"), --file FILE, or --vector JSON')
     if arguments.ids and len(arguments.ids) != count:
-        raise UsageInvalid(f"{count} points came with {len(arguments.ids)} ids", hint="give one --id for each, in their order, or none")
+        raise UsageInvalid(
+            f"{counted(count, 'point')} came with {counted(len(arguments.ids), 'id')}",
+            hint="give one --id for each, in their order, or none",
+        )
     if payloads and len(payloads) not in (1, count):
         raise UsageInvalid(
-            f"{count} points came with {len(payloads)} payloads", hint="give one --payload for all, or one for each, in their order"
+            f"{counted(count, 'point')} came with {counted(len(payloads), 'payload')}",
+            hint="give one --payload for all, or one for each, in their order",
         )
     columns: dict[str, Sequence[Any] | None] = {
         "texts_or_points": texts or None,
@@ -138,7 +144,7 @@ def add(arguments: Namespace, screen: Screen) -> int:
                 advance(len(receipt.ids))
     screen.document({"ids": ids, "position": position})
     shown = ", ".join(str(id) for id in ids[:5]) + (", …" if count > 5 else "")
-    screen.line(("added ", "green"), f"{count:,} point{'s' * (count > 1)}: ", (shown, "cyan"))
+    screen.line(("added ", "green"), f"{counted(count, 'point')}: ", (shown, "cyan"))
     screen.note((f"on disk at position {position:,} after {seconds(time.monotonic() - started)}", "dim"))
     return OK
 
@@ -218,7 +224,7 @@ def search(arguments: Namespace, screen: Screen) -> int:
     if plan is not None:
         screen.line()
         show_plan(screen, plan)
-    count = f"{len(hits)} point{'' if len(hits) == 1 else 's'}" if hits else "no point matches"
+    count = counted(len(hits), "point") if hits else "no point matches"
     screen.note((f"{count} in {seconds(elapsed_s)}", "dim"))
     silent = ", ".join(f"{name} ({state})" for name, state in hits.coverage.holders.items() if state != "answered")
     if silent or hits.coverage.share < 1:
@@ -254,7 +260,7 @@ def delete(arguments: Namespace, screen: Screen) -> int:
             ids, missing = find_ids(collection, arguments.ids)
             gone = collection.delete(ids).ids if ids else []
     screen.document({"deleted": gone, "missing": missing})
-    screen.line(("deleted ", "green"), f"{len(gone):,} point{'' if len(gone) == 1 else 's'}")
+    screen.line(("deleted ", "green"), counted(len(gone), "point"))
     return _tell_missing(missing, bool(gone), screen)
 
 
@@ -294,7 +300,7 @@ def _transfer(move: Callable[..., int], done: str, arguments: Namespace, screen:
         points = move(arguments.file, progress=moved)
     elapsed_s = time.monotonic() - started
     screen.document({done: points, "file": arguments.file, "elapsed_s": round(elapsed_s, 6)})
-    screen.line((f"{done} ", "green"), f"{points:,} point{'' if points == 1 else 's'} ", (f"in {seconds(elapsed_s)}", "dim"))
+    screen.line((f"{done} ", "green"), f"{counted(points, 'point')} ", (f"in {seconds(elapsed_s)}", "dim"))
     return OK
 
 
@@ -327,10 +333,10 @@ def verify(arguments: Namespace, screen: Screen) -> int:
     screen.document(found)
     files, read = found["checked"], size(found["bytes"])
     if found["healthy"]:
-        screen.line(("every checksum holds: ", "green"), f"{figure(files)} files, {read} in {seconds(elapsed_s)}")
+        screen.line(("every checksum holds: ", "green"), f"{counted(files, 'file')}, {read} in {seconds(elapsed_s)}")
         return OK
     damaged = found["damaged"]
-    screen.line(("damaged: ", "bold red"), f"{len(damaged)} of {files} files ({read} read in {seconds(elapsed_s)})")
+    screen.line(("damaged: ", "bold red"), f"{len(damaged)} of {counted(files, 'file')} ({read} read in {seconds(elapsed_s)})")
     show_rows(screen, damaged, indent=2)
     return PARTIAL
 

@@ -16,6 +16,18 @@ from paradox.cli.arguments import UsageInvalid
 if TYPE_CHECKING:
     from paradox import Collection, Id
 
+ARGUMENT = re.compile(
+    r"\b(dimensions|encoder|vectors|metric|shards|copies|time_bucket|text|k|like|where|between|modality|using|mode|recall|exact)="
+    r"('[^']*'|\"[^\"]*\"|\[[^]]*\]|\{[^}]*\}|\([^)]*\)|[\w.…-]*\w|…)?"
+)
+LISTED = re.compile(r"['\"]?, *['\"]?")
+PHRASES = (
+    ("use scroll to read many points", "`paradox export` writes every point"),
+    (", or give a function of a list of texts", ""),
+    ("give key=…", "set PARADOX_KEY"),
+    ("give connect(url, key=…), set PARADOX_KEY", "set PARADOX_KEY"),
+    ("use import_", "use `paradox import`"),
+)
 CALENDAR = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
 
 
@@ -77,6 +89,25 @@ def read_time(word: str, *, end: bool = False) -> datetime | str | None:
         return first
     days = 1 if day else monthrange(year, month)[1] if month else (datetime(year, 12, 31, tzinfo=UTC) - first).days + 1
     return first + timedelta(days=days - 1, hours=23, minutes=59, seconds=59, microseconds=999_999)
+
+
+def as_typed(hint: str) -> str:
+    """Return a hint of the library, which speaks of arguments in Python, in the words of the command line."""
+    for python, typed in PHRASES:
+        hint = hint.replace(python, typed)
+    return ARGUMENT.sub(_option, hint)
+
+
+def _option(match: re.Match[str]) -> str:
+    name, value = match.groups()
+    option = "-k" if name == "k" else f"--{name.removesuffix('s') if name == 'vectors' else name.replace('_', '-')}"
+    if value is None or value == "…":
+        return option
+    if value[0] == "(" or (value[0] in "'\"" and " " in value):
+        return f"{option} {value}"
+    inside = value.strip("[]{}'\"")
+    pairs = re.sub(r"['\"]?\s*:\s*", "=", inside) if value.startswith("{") else inside
+    return f"{option} {LISTED.sub(',', pairs)}"
 
 
 def find_ids(collection: Collection, words: Sequence[str]) -> tuple[list[Id], list[str]]:

@@ -25,7 +25,7 @@ from paradox.client.formats import Mark, Page, Part, Source, Write
 from paradox.client.intake import LIMITS, Parts, additions, batch_of, parts_of, parts_of_columns
 from paradox.client.spool import Spool
 from paradox.client.vectors import shape_of
-from paradox.errors import InvalidRequest, Missing, StoreFull, StoreUnreadable
+from paradox.errors import BatchMismatch, InvalidRequest, Missing, StoreFull, StoreUnreadable
 from paradox.model.filters import Filter
 from paradox.model.operations import AddPoints, CollectionView, Receipt, Scroll
 from paradox.model.points import Id
@@ -158,7 +158,15 @@ class Import:
         payload = columns.get("payload")
         if isinstance(payload, list) and any(isinstance(one, (str, bytes)) for one in payload):
             columns["payload"] = [_payload_of(one, number) for number, one in enumerate(payload)]
-        return parts_of_columns(columns, self._view)
+        parts = parts_of_columns(columns, self._view)
+        if parts.texts is None and parts.vectors is None:
+            self._pending = None  # it is no fault of these points
+            there = ", ".join(name for name in part.columns if name != "id_kind") or "none"
+            raise BatchMismatch(
+                f"{str(self._path)!r} has neither a column of texts nor one of vectors; its columns are {there:.300}",
+                hint=f"name the column of the texts 'text', or that of the vectors {self._view.spec.main!r}",
+            )
+        return parts
 
     def _side_file(self) -> Path:
         assert self._path is not None

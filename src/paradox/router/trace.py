@@ -60,7 +60,7 @@ class Trace:
                 visited = self._regions_visited(visit, query)
                 names.update(visited)
                 children.append(self._describe(visit, len(visited)))
-            steps.append(Step(what=f"shard {shard_name(number)}", detail=f"{len(parts)} segments", steps=tuple(children)))
+            steps.append(Step(what=f"shard {shard_name(number)}", detail=_many(len(parts), "segment"), steps=tuple(children)))
         for segments in self._held:
             for segment in segments:
                 gone, all_of = self._partitions(segment)
@@ -91,7 +91,7 @@ class Trace:
         if visit.allowed is not None:
             estimated["matches"] = float(visit.allowed)
         kind = "growing" if not isinstance(segment, Sealed) else "sealed"
-        detail = f"{kind} {segment.name}, {segment.rows:,} rows"
+        detail = f"{kind} {segment.name}, {_many(segment.rows, 'row')}"
         if choice.way == "probe":
             detail += f", {regions} of {len(segment.region_names) if isinstance(segment, Sealed) else 1} regions"
         return Step(what=WAYS[choice.way], detail=detail, estimated=estimated)
@@ -123,3 +123,7 @@ class Trace:
             low, high = bucket_of(np.array(self._question.between_us, dtype=np.int64), self._spec.time_bucket)
             keep &= (parts[:, 2] >= low) & (parts[:, 2] <= high)
         return int(len(keep) - keep.sum()), len(keep)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
