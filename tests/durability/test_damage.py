@@ -17,6 +17,7 @@ from durability.harms import HARMED, harm_and_look
 from durability.lives import ASIDE, NAME, Deed, Points, World, after, expect_agreement, found, id_of, perform
 from paradox.client.sync import Database
 from paradox.errors import LogCorrupt, SegmentCorrupt, StoreUnreadable
+from paradox.shard.container import Container
 
 
 @pytest.fixture(scope="module")
@@ -343,3 +344,60 @@ def test_whatever_happens_to_a_file_nothing_wrong_is_called_sound(
     grown: Grown, tmp_path_factory: pytest.TempPathFactory, harmed: dict[str, Any]
 ) -> None:
     harm_and_look(grown, tmp_path_factory.getbasetemp(), **harmed)
+
+
+# What was lost comes back
+
+
+def damage_section(path: Path, section: str) -> None:
+    """Flip a bit in one array of a segment's points."""
+    place = Container(path).footer.sections[section]
+    flip(path, place.offset + place.length // 2)
+
+
+def test_what_was_lost_is_whole_again_once_it_is_written_anew_or_deleted(grown: Grown, folder: Path) -> None:
+    damaged = points_files(folder)[0]
+    name = damaged.parent.name
+    damage_section(damaged, "at_us")
+    lost = sorted(grown.world.points.keys() - left_without(grown, name).keys(), key=str)
+    embedded = opened(folder)
+    database = Database(embedded)
+    collection, world = database[NAME], World(left_without(grown, name))
+    share = collection.search(np.ones(8)).coverage.share
+    assert share < 1
+    for number, deed in enumerate((Deed("add", lost[3:-4], 71), Deed("delete", lost[:3], 0))):  # the deleted ones are there no more
+        perform(database, collection, SHAPE, deed)
+        world = after(world, SHAPE, deed) if not number else world
+        before, share = share, collection.search(np.ones(8)).coverage.share
+        assert before < share < 1 if not number else share == before  # what is not there is not deleted
+    work(embedded)
+    assert list(database.status()["quarantined"]) == [f"{NAME}/{name}"]
+    database.close()
+    embedded = opened(folder)
+    database = Database(embedded)
+    deed = Deed("add", [*lost[:3], *lost[-4:]], 72)
+    perform(database, database[NAME], SHAPE, deed)
+    world = after(world, SHAPE, deed)
+    for _ in range(2):
+        assert found(SHAPE, database[NAME]) == world.points
+        assert database[NAME].search(np.ones(8)).coverage.share == 1
+        assert database.status()["healthy"]
+        assert database.verify()["healthy"]
+        perform(database, database[NAME], SHAPE, Deed("add", [id_of(number) for number in range(200)], 73))
+        world = after(world, SHAPE, Deed("add", [id_of(number) for number in range(200)], 73))
+        work(embedded)
+        database.close()
+        embedded = opened(folder)
+        database = Database(embedded)
+    assert not damaged.exists()
+    database.close()
+
+
+def test_what_was_lost_without_its_ids_stays_lost(grown: Grown, folder: Path) -> None:
+    damaged = points_files(folder)[0]
+    damage_section(damaged, "key.hashes")
+    database = Database(opened(folder))
+    perform(database, database[NAME], SHAPE, Deed("add", list(grown.world.points), 71))
+    assert database[NAME].search(np.ones(8)).coverage.share < 1
+    assert not database.status()["healthy"]
+    database.close()

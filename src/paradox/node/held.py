@@ -21,6 +21,7 @@ from paradox.model.topology import RegionMap
 from paradox.node.asking import Asking
 from paradox.node.commit import Committer
 from paradox.node.done import Done
+from paradox.node.losses import Losses
 from paradox.node.snapshots import SEGMENTS, Snapshots
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
@@ -120,6 +121,7 @@ class HeldCollection:
         """Return an engine of those of the wanted shards that the newest own snapshot covers; of all when there is no log before."""
         self.quarantined.clear()
         self.frozen.clear()
+        self.losses = Losses(self.folder)
         self._newest = self.snapshots.names()[-1:]
         self.manifest = self.snapshots.newest(self.quarantined)
         self.chain = Chain(0, 0)
@@ -146,6 +148,7 @@ class HeldCollection:
             engine.remembered = {field: frozenset(kinds) for field, kinds in manifest.fields.items()}
             engine.lost = {name: lost for name, lost in manifest.lost.items() if lost[0] in shards}
             engine.applied = manifest.position
+            self.losses.know(manifest.missing, engine.lost)
             self._load_segments(manifest, engine)
         return engine
 
@@ -158,7 +161,7 @@ class HeldCollection:
             try:
                 segment = self.open_segment(entry.name, entry.files)
             except SegmentCorrupt as error:
-                self.quarantine(engine, entry.name, error.message, shard=entry.shard, rows=entry.rows - len(entry.dead_rows()))
+                self.quarantine(engine, entry.name, error.message, shard=entry.shard, rows=entry.rows, dead=entry.dead_rows())
                 continue
             segment.restore_mask(entry.dead_rows())
             for vector, column in segment.vectors.items():
@@ -172,10 +175,11 @@ class HeldCollection:
         assert self.folder is not None
         return Sealed(name, self.folder / SEGMENTS / name, self.spec, self.kernels, files)
 
-    def quarantine(self, engine: Scatter, segment: str, reason: str, *, shard: int, rows: int) -> None:
-        """Note that a damaged segment does not serve; the answers of the rest say so. rows: live ones that are lost with it."""
+    def quarantine(self, engine: Scatter, segment: str, reason: str, *, shard: int, rows: int, dead: NDArray[Any]) -> None:
+        """Note that a damaged segment of so many rows, some of them dead, does not serve; the answers of the rest say so."""
+        self.losses.note(segment, dead)
         self.quarantined[segment] = reason
-        engine.lost[segment] = (shard, rows)
+        engine.lost = engine.lost | {segment: (shard, rows - len(dead))}
         self.env.record(SegmentQuarantined(segment=segment, reason=reason))
 
     # -- shards that come and go
@@ -205,7 +209,9 @@ class HeldCollection:
         for position, body in self.log.read(engine.applied):
             if position > self.engine.applied:
                 return
-            engine.apply(position, decode(body))
+            entry = decode(body)
+            engine.apply(position, entry)
+            self.quarantined = self.losses.heal(engine, entry, self.quarantined)
 
     def give_up(self, shard: int) -> None:
         """Hold a shard no longer."""
@@ -296,6 +302,7 @@ class HeldCollection:
         engine.apply(position, entry)
         if isinstance(entry, Write | Patch | Remove):
             self._done.note(entry.names, position)
+        self.quarantined = self.losses.heal(engine, entry, self.quarantined)
         if isinstance(entry, Barrier):
             self._barriers += 1
         else:
@@ -326,7 +333,7 @@ class HeldCollection:
 
     def set_aside(self, engine: Scatter, segment: Segment, reason: str, *, shard: int) -> None:
         """Take a damaged segment out of service. The caller holds the commit turn, or is the only thread."""
-        self.quarantine(engine, segment.name, reason, shard=shard, rows=segment.rows - segment.dead)
+        self.quarantine(engine, segment.name, reason, shard=shard, rows=segment.rows, dead=np.flatnonzero(~segment.alive()))
         engine.shards[shard].exchange([segment], None)
 
     def is_full(self) -> bool:

@@ -303,6 +303,7 @@ class Upkeep:
             segments=tuple(entries),
             quarantined={name: reason for name, reason in sorted(held.quarantined.items()) if not name.startswith(MANIFESTS)},
             lost=dict(held.engine.lost),
+            missing=held.losses.plain(held.engine.lost),
             map=plain,
             routing=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},

@@ -42,7 +42,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot: everything the log said up to `position` stands in these segments, less their dead rows.
 
     quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. lost: the shard each
-    belonged to, and how many live rows it had. fields: the payload fields that points ever had, and the kinds of their values, also where
+    belonged to, and how many live rows it had. missing: the hashes (u64, little endian) of the ids of those rows that were not written anew
+    or deleted since, where they are known. fields: the payload fields that points ever had, and the kinds of their values, also where
     the points are gone. shards: those it is a snapshot of; None = all there are. chain: over the entries up to `position`; None = the
     version that wrote it kept none.
     """
@@ -54,6 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SegmentEntry, ...]
     quarantined: dict[str, str] = {}
     lost: dict[str, tuple[int, int]] = {}
+    missing: dict[str, bytes] = {}
     map: dict[str, Any]
     routing: tuple[Routing, ...] = ()
     fields: dict[str, tuple[str, ...]] = {}
