@@ -19,7 +19,10 @@ from paradox.client.sync import Database
 from paradox.errors import CollectionMissing, LogUnavailable, StoreUnreadable
 from paradox.model import operations as ops
 from paradox.model.schema import Limits
+from paradox.router.scatter import Scatter
 from paradox.shard.chain import Chain
+from paradox.space.balance import is_crowded
+from paradox.space.regions import is_blank
 
 SMALL = msgspec.structs.replace(Shape().limits, region_points_min=3)
 SHAPES = {
@@ -239,7 +242,11 @@ def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tm
             assert time.monotonic() < until, "the regions are never split"
             time.sleep(LOOK_S)
         wait_until_settled(nodes, "clusters")
+        wait_until_measured(nodes, "clusters")
         assert sorted(hit.id for hit in collection.scroll()) == list(range(6_000))
+        another = nodes.connect()
+        collection = another["clusters"]
+        measured = {reading.recall for number in nodes.running for reading in engine_of(nodes, number, "clusters").routing}
         found = shards = 0
         for query in asked:
             hits = collection.search(query, k=10, recall=0.9)
@@ -250,8 +257,76 @@ def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tm
             shards += len(hits.plan.shards)
             assert hits.plan.expected_recall > 0.8
             assert hits.coverage.share == 1.0
+        layout = another._transport._layout("clusters")  # type: ignore[attr-defined]
+        assert layout.is_measured
+        assert {reading.recall for reading in layout.routing} <= measured
         assert found / (10 * len(asked)) >= 0.9
-        assert shards / len(asked) <= 6
+        assert shards / len(asked) <= 3
+
+
+def engine_of(nodes: Members, number: int, name: str) -> Scatter:
+    return nodes.running[number].database.opened(name).held.engine
+
+
+def wait_until_measured(nodes: Members, name: str) -> None:
+    """Wait until each node knows for the map of now how far searches must go."""
+    until = time.monotonic() + WAIT_S
+    while any((engine := engine_of(nodes, number, name)).routed != engine.regions.epoch for number in nodes.running):
+        assert time.monotonic() < until, [engine_of(nodes, number, name).routed for number in nodes.running]
+        time.sleep(LOOK_S)
+
+
+def stored(nodes: Members, name: str) -> list[int]:
+    """Return how many points each shard holds, copies included."""
+    engines = [engine_of(nodes, number, name) for number in nodes.running]
+    return [sum(engine.stored()[shard] for engine in engines if shard in engine.held) for shard in range(len(engines[0].shards))]
+
+
+@pytest.mark.parametrize("deciders", ["one", "all"])
+def test_shards_that_drift_apart_are_balanced_again(
+    servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deciders: str
+) -> None:
+    """Half of all points come to one corner of space, where one shard is. Nodes that all believe that they decide do no harm."""
+    monkeypatch.setattr("paradox.node.member.DOWN_AFTER_S", 1.0)
+    if deciders == "all":
+        monkeypatch.setattr("paradox.node.member.Member._is_first", lambda member: True)
+    made = Clusters("cosine", seed=4, dimensions=16)
+    even = made.draw(1_500)
+    corner = (even[:1] + 0.3 * made.dice.normal(size=(1_500, 16))).astype(np.float32)
+    with members(servers, tmp_path, limits=Limits(region_points_max=100, region_points_min=10, growing_points_max=2_000)) as nodes:
+        collection = nodes.connect().collection("drift", dimensions=16, shards=6, copies=2)
+        collection.add(ids=list(range(1_500)), vectors=even)
+        until = time.monotonic() + WAIT_S
+        while is_blank(engine_of(nodes, 0, "drift").regions):
+            assert time.monotonic() < until, "no regions are made"
+            time.sleep(LOOK_S)
+        wait_until_settled(nodes, "drift")
+        regions = engine_of(nodes, 0, "drift").regions
+        before = dict(zip(regions.names.tolist(), regions.shard_of.tolist(), strict=True))
+        for start in range(0, 1_500, 250):
+            collection.add(ids=list(range(1_500 + start, 1_750 + start)), vectors=corner[start : start + 250])
+        until = time.monotonic() + WAIT_S
+        while is_crowded(stored(nodes, "drift")) or not all(
+            (held := nodes.running[number].database.opened("drift").held).settled == held.engine.regions.epoch for number in nodes.running
+        ):
+            assert time.monotonic() < until, stored(nodes, "drift")
+            assert collection.count() == 3_000
+            assert len(collection.search(corner[0], k=10)) == 10
+        regions = engine_of(nodes, 0, "drift").regions
+        after = dict(zip(regions.names.tolist(), regions.shard_of.tolist(), strict=True))
+        assert any(shard != before.get(name, shard) for name, shard in after.items()), "no region had to move: the test shows nothing"
+        wait_until_settled(nodes, "drift")
+        epoch = engine_of(nodes, 0, "drift").regions.epoch
+        assert sorted(hit.id for hit in collection.scroll()) == list(range(3_000))
+        there = nodes.copies("drift")
+        assert all(len(places) == 2 and sum(owned for _, _, owned, _ in places) == 1 for places in there.values())
+        assert all(len({shard for _, shard, _, _ in places}) == 2 for places in there.values())
+        asked = corner[::150]
+        for query, hits in zip(asked, collection.search_many(asked, k=10, exact=True), strict=True):
+            everything = np.concatenate((even, corner))
+            truth = np.argsort(-(everything @ query) / np.linalg.norm(everything, axis=1))[:10]
+            assert {hit.id for hit in hits} == set(truth.tolist())
+        assert engine_of(nodes, 0, "drift").regions.epoch == epoch, "what is balanced is moved on"
 
 
 def test_a_store_is_not_given_to_log_servers_that_know_nothing_of_it(servers: LogServers, tmp_path: Path) -> None:

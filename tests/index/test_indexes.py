@@ -15,7 +15,7 @@ from paradox.index.exact import HammingIndex, bit_distances
 from paradox.index.probe import ProbeIndex
 from paradox.index.scan import ScanIndex
 from paradox.ports.index import Index
-from paradox.space.split import cluster
+from paradox.space.clusters import cluster
 
 DIMENSIONS = 96
 REGIONS = 12

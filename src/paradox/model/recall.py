@@ -25,7 +25,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured point of the way over shards: stopping after `patience` shards in a row that changed nothing found this share of
+    """One measured point of the way over shards: stopping after `patience` regions in a row that changed nothing found this share of
     the true nearest, visiting so many shards on average.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -38,6 +38,9 @@ from paradox.shard.manifest import Manifest, map_from_plain
 from paradox.shard.sealed import Sealed
 from paradox.space.regions import blank_regions, single_region
 from paradox.wire.codec import decode
+
+if TYPE_CHECKING:
+    from paradox.node.others import Others
 
 LOG = "log"
 OVERTAKEN_MAX = 20
@@ -95,6 +98,8 @@ class HeldCollection:
         self.wait_for_room: Callable[[HeldCollection], None] = lambda _: None
         self.trim: Callable[[int], None] = log.trim
         self.domains: NDArray[np.int32] | None = None  # of failure, for maps that are made here
+        self.others: Others | None = None  # the nodes of a cluster
+        self._settled: tuple[int, frozenset[int]] | None = None
         wanted = frozenset(range(spec.shards)) if shards is None else shards
         self.covered = wanted  # the shards that the newest manifest is a snapshot of
         self._following = env.rlock()
@@ -144,7 +149,7 @@ class HeldCollection:
         engine = Scatter(self.spec, regions, self.kernels, Costs(), held=shards if self.node else None)
         if manifest is not None:
             self.stamp = max(self.stamp, manifest.stamp)
-            engine.routing = manifest.routing or engine.routing
+            engine.routing = manifest.patience or engine.routing
             engine.remembered = {field: frozenset(kinds) for field, kinds in manifest.fields.items()}
             engine.lost = {name: lost for name, lost in manifest.lost.items() if lost[0] in shards}
             engine.applied = manifest.position
@@ -335,6 +340,15 @@ class HeldCollection:
         """Take a damaged segment out of service. The caller holds the commit turn, or is the only thread."""
         self.quarantine(engine, segment.name, reason, shard=shard, rows=segment.rows, dead=np.flatnonzero(~segment.alive()))
         engine.shards[shard].exchange([segment], None)
+
+    def settle(self, epoch: int, shards: frozenset[int]) -> None:
+        """Note that every point of these shards is where the map of this epoch puts it."""
+        self._settled = (epoch, shards)
+
+    @property
+    def settled(self) -> int:
+        """The epoch of the map that every point which is held here stands by; -1 while some are to be moved."""
+        return self.engine.regions.epoch if self._settled == (self.engine.regions.epoch, self.engine.held) else -1
 
     def is_full(self) -> bool:
         """Tell whether a growing segment has reached its limit of points or bytes, or readers have put as much into the log."""

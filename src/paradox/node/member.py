@@ -22,6 +22,7 @@ from paradox.model.topology import ALIVE, WHO, node_subject
 from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
+from paradox.node.others import Others
 from paradox.node.sweep import Sweep
 from paradox.node.watchdog import LogWatch
 from paradox.node.worker import Worker
@@ -29,6 +30,8 @@ from paradox.objects.local import LocalStore
 from paradox.ports.bus import Bus
 from paradox.ports.disk import Disk
 from paradox.ports.env import Env
+from paradox.router.asking import Asker
+from paradox.router.layout import Layout, Told
 from paradox.router.nodes import LONG_AGO_S, Beat, Nodes
 from paradox.router.placement import domains
 from paradox.shard.chain import difference_of
@@ -43,6 +46,7 @@ from paradox.wire.operations import (
     LookAt,
     NextPage,
     ScrollShards,
+    WeighRegions,
     Write,
     pack_error,
     pack_reply,
@@ -90,6 +94,7 @@ class Member:
         register = Register(streams, replicas=log_replicas)
         check_store(register, LocalStore(store, disk), env=self._env)
         self._nodes = Nodes(bus, env=self._env)
+        self._asker = Asker(bus, env=self._env, timeout_s=DOWN_AFTER_S, nodes=self._nodes)
         self._started_s = self._env.elapsed_s()
         self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._alive, env=self._env, replicas=log_replicas)
         self.database = HeldDatabase(self._catalogue, path=name, disk=disk, env=self._env, limits=limits, worker=Worker(self._env))
@@ -223,16 +228,18 @@ class Member:
         return {stream: (held.name, held.log) for stream, held in followed if isinstance(held.log, JetStreamLog)}
 
     def _beat(self, _: bytes) -> None:
-        held = {str(opened.mark): opened.held for opened in self.database.all_opened()}
-        self._told_holds = self._holds()
+        opened = [(str(one.mark), one.held, sorted(one.held.engine.held)) for one in self.database.all_opened()]
+        self._told_holds = {collection: shards for collection, _, shards in opened}
         told = Beat(
             name=self.name,
             failure=self.failure,
             holds=self._told_holds,
-            covers={collection: sorted(one.covered & one.engine.held) for collection, one in held.items()},
-            stands={collection: one.engine.applied for collection, one in held.items()},
+            covers={collection: sorted(held.covered.intersection(shards)) for collection, held, shards in opened},
+            stored={collection: [held.engine.stored()[shard] for shard in shards] for collection, held, shards in opened},
+            settled={collection: held.settled for collection, held, _ in opened},
+            stands={collection: held.engine.applied for collection, held, _ in opened},
+            marks={collection: held.chain.marks() for collection, held, _ in opened},
             hears=self._nodes.alive(),
-            marks={collection: one.chain.marks() for collection, one in held.items()},
         )
         self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 
@@ -270,6 +277,13 @@ class Member:
     def _held_anew(self, opened: OpenedCollection) -> None:
         held = opened.held
         held.trim = lambda through: held.log.trim(min(through, held.snapshots.floor(range(held.spec.shards))))
+        held.others = Others(
+            held,
+            str(opened.mark),
+            self._asker,
+            layout=lambda: Layout(msgspec.convert(parts.look(opened), Told)),
+            decides=self._is_first,
+        )
 
     # -- answering
 
@@ -290,6 +304,8 @@ class Member:
                 return pack_reply(self._scrolls.next(name))
             case LookAt(collection=name):
                 return pack_reply(parts.look(self.database.opened(name)))
+            case WeighRegions(collection=name):
+                return pack_reply(parts.weigh_regions(self.database.opened(name).held))
             case AskShards(collection=name):
                 return pack_reply(parts.ask_shards(self.database.opened(name).held, operation))
             case CountWords(collection=name):

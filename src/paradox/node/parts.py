@@ -15,11 +15,13 @@ from paradox.model.points import Mask
 from paradox.model.queries import Answer, Question
 from paradox.node.held import HeldCollection
 from paradox.node.reads import get, pages, prepare
+from paradox.node.sampling import sample_vectors
 from paradox.ports.text import TextStatistics
 from paradox.shard.build import Segment
 from paradox.shard.engine import holders_at
 from paradox.shard.manifest import map_to_plain
 from paradox.shard.search import matching
+from paradox.space.balance import SAMPLE_MAX, loads
 from paradox.wire.operations import AskShards, CountShards, CountWords, FetchKeys, FindKeys, ScrollShards, Write
 
 if TYPE_CHECKING:
@@ -34,9 +36,18 @@ def look(opened: OpenedCollection) -> dict[str, Any]:
         "spec": msgspec.to_builtins(held.spec),
         "map": map_to_plain(held.engine.regions),
         "routing": held.engine.routing,
+        "routed": held.engine.routed,
         "fields": {field: sorted(kinds) for field, kinds in held.engine.fields().items()},
         "position": held.engine.applied,
     }
+
+
+def weigh_regions(held: HeldCollection) -> dict[str, Any]:
+    """Return how many points each region of the map stores of those that are answered for here, copies included."""
+    engine, metric = held.engine, held.spec.vectors[held.spec.main].metric
+    regions = engine.regions
+    stored = loads(*sample_vectors(engine, SAMPLE_MAX), regions, metric=metric, copies=held.spec.copies)
+    return {"epoch": regions.epoch, "loads": stored}
 
 
 def ask_shards(held: HeldCollection, asked: AskShards) -> dict[str, Any]:

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from paradox.errors import LogConflict, SegmentCorrupt
+from paradox.errors import LogConflict, NodesUnreachable, SegmentCorrupt
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
-from paradox.model.points import Matrix
 from paradox.model.topology import RegionMap
 from paradox.node.held import Frozen, HeldCollection
+from paradox.node.sampling import sample_points, sample_vectors
 from paradox.node.snapshots import MANIFESTS, SEGMENTS
-from paradox.router.patience import measure_patience
+from paradox.router import patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum
 from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run
+from paradox.space.balance import balance, is_crowded
 from paradox.space.regions import is_blank
 from paradox.space.split import evolve
 
@@ -34,12 +36,12 @@ MEASURED_POINTS_MIN = 2_000
 SAMPLE_MAX = 131_072
 SAMPLE_PER_REGION = 64
 MOVED_TOGETHER = 512
-FIRST_REGIONS, POINTS_PER_FIRST = 4, 3
-"""Of a cluster's first map: regions a shard, so that shards stay balanced as these split in turn, and points that are waited for a region,
-in least sizes of one.
-"""
+POINTS_FOR_FIRST = 12
+"""Points a shard, in least sizes of a region, that a cluster's first map waits for."""
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
+WEIGH_AGAIN = 1.1
+"""The same while a shard is crowded."""
 
 
 class Upkeep:
@@ -52,12 +54,12 @@ class Upkeep:
         self._finished: set[str] = set()
         self._points_counted = 0
         self._routing_measured: Any = None
-        self._settled_at: Any = None
+        self._eased = (-1, 0)
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
         held = self._held
-        if not held.engine.alone:  # long before anything is sealed: until there is a map, one shard has it all
+        if not held.engine.alone or self._is_crowded():  # long before anything is sealed: until there is a map, one shard has it all
             self._follow_density()
         if held.frozen:
             frozen = held.frozen[0]
@@ -72,17 +74,17 @@ class Upkeep:
             if run:
                 self._merge(shard.number, [sealed[number] for number in run])
                 return True
-        return self._move_points() or (idle and (self._finish_one() or self._measure_routing()))
+        return self._move_points() or self._ease() or (idle and (self._finish_one() or self._measure_routing()))
 
     def _move_points(self) -> bool:
         """Write some points anew that the map of now puts elsewhere; where there is one engine, changing the map has done so."""
         engine = self._held.engine
-        if engine.alone or len(engine.shards) == 1 or self._settled_at == (engine.regions.epoch, engine.held):
+        epoch, shards = engine.regions.epoch, engine.held
+        if engine.alone or len(engine.shards) == 1 or self._held.settled == epoch:
             return False
-        settled = (engine.regions.epoch, engine.held)
         if self._held.commit_moves(MOVED_TOGETHER):
             return True
-        self._settled_at = settled
+        self._held.settle(epoch, shards)
         return False
 
     def seal_when_idle(self, points_min: int) -> None:
@@ -204,14 +206,21 @@ class Upkeep:
         return False
 
     def _measure_routing(self) -> bool:
-        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed; only where all are here."""
+        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed; each node by its points."""
         held = self._held
-        state = (held.engine.regions.epoch, tuple(sorted(self._finished)))
-        if held.spec.shards == 1 or not held.engine.alone or state == self._routing_measured or len(held.engine.regions) == 1:
+        engine, epoch = held.engine, held.engine.regions.epoch
+        state = (epoch, tuple(sorted(self._finished)))
+        if held.spec.shards == 1 or state == self._routing_measured or len(engine.regions) == 1 or is_blank(engine.regions):
+            return False
+        if not engine.alone and (held.others is None or held.settled != epoch):
             return False
         self._routing_measured = state
-        held.engine.routing = measure_patience(held.engine) or held.engine.routing
-        self._write_manifest(held.manifest.position if held.manifest else 0, None)
+        queries, keys = sample_points(engine, patience.SAMPLE)
+        ask = engine.everywhere if held.others is None else held.others.everywhere
+        readings = patience.measure(queries, keys, using=held.spec.main, ways=engine.ways, ask=ask)
+        if readings:
+            engine.routing, engine.routed = readings, epoch
+            self._write_manifest(held.manifest.position if held.manifest else 0, None)
         return True
 
     def _finish(self, segment: Sealed) -> bool:
@@ -247,40 +256,63 @@ class Upkeep:
         held = self._held
         metric = held.spec.vectors[held.spec.main].metric
         points = held.engine.count()
-        if metric == "hamming" or self._points_counted / COUNT_AGAIN < points < self._points_counted * COUNT_AGAIN:
+        again = WEIGH_AGAIN if self._is_crowded() else COUNT_AGAIN
+        if metric == "hamming" or self._points_counted / again < points < self._points_counted * again:
             return
         self._points_counted = points
         engine = held.engine
-        first = 0 if engine.alone else FIRST_REGIONS * held.spec.shards
-        if points <= max(
-            held.limits.region_points_max, POINTS_PER_FIRST * held.limits.region_points_min * first * is_blank(engine.regions)
-        ):
+        waiting = 0 if engine.alone or not is_blank(engine.regions) else POINTS_FOR_FIRST * held.limits.region_points_min * held.spec.shards
+        if points <= max(held.limits.region_points_max, waiting):
             self._points_counted = 0
             return
-        sample, weights = self._sample(points)
-        engine = held.engine
-        shards = held.spec.shards
-        new = evolve(engine.regions, sample, weights, limits=held.limits, shards=shards, metric=metric, held=engine.held, first=first)
+        sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + 2 * points // held.limits.region_points_max)))
+        new = evolve(
+            engine.regions,
+            sample,
+            weights,
+            limits=held.limits,
+            shards=held.spec.shards,
+            metric=metric,
+            copies=held.spec.copies,
+            held=None if engine.alone else engine.held,
+        )
         if new is not None:
             try:
-                held.commit_map(msgspec.structs.replace(new, domain_of=held.domains))
+                self._change_map(new)
             except LogConflict:  # another node did; the next look sees what is left to do
                 self._points_counted = 0
-                return
-            held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 
-    def _sample(self, points: int) -> tuple[Matrix, Any]:
-        """Return some live main vectors of all segments, in proportion, and how many points each stands for."""
+    def _is_crowded(self) -> bool:
+        """Tell whether a shard holds too much, where all shards are here and regions have been made."""
+        engine = self._held.engine
+        return engine.alone and len(engine.shards) > 1 and len(engine.regions) > 1 and is_crowded(engine.stored())
+
+    def _ease(self) -> bool:
+        """On a cluster, give regions of a shard that holds too much to others: one node does so for all, once all points are in place."""
         held = self._held
-        wanted = min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + 2 * points // held.limits.region_points_max))
-        samples, weights = [], []
-        for segment in held.engine.segments():
-            rows = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
-            if len(rows):
-                share = np.random.default_rng(len(rows)).permutation(len(rows))[: max(1, wanted * len(rows) // points)]
-                samples.append(np.asarray(segment.vectors[held.spec.main].matrix()[rows[np.sort(share)]]))
-                weights.append(np.full(len(share), len(rows) / len(share)))
-        return np.concatenate(samples), np.concatenate(weights)
+        stored = held.others.stored() if held.others is not None else None
+        if held.others is None or stored is None or not is_crowded(stored):
+            return False
+        regions, total = held.engine.regions, sum(stored)
+        epoch, before = self._eased
+        if epoch == regions.epoch and before / WEIGH_AGAIN < total < before * WEIGH_AGAIN:
+            return False
+        self._eased = (regions.epoch, total)
+        with suppress(LogConflict, NodesUnreachable):  # then the next look sees what is left to do
+            loads = held.others.loads()
+            if loads is None:
+                self._eased = (-1, 0)
+                return False
+            new = balance(regions, loads, shards=held.spec.shards, metric=held.spec.vectors[held.spec.main].metric)
+            if new is not None:
+                self._change_map(new)
+                return True
+        return False
+
+    def _change_map(self, new: RegionMap) -> None:
+        held = self._held
+        held.commit_map(msgspec.structs.replace(new, domain_of=held.domains))
+        held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 
     # -- manifests
 
@@ -305,7 +337,7 @@ class Upkeep:
             lost=dict(held.engine.lost),
             missing=held.losses.plain(held.engine.lost),
             map=plain,
-            routing=held.engine.routing,
+            patience=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},
             shards=None if len(covered) == held.spec.shards else tuple(sorted(covered)),
             chain=held.chain_at(position),

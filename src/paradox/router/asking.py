@@ -27,12 +27,12 @@ ASKED_MAX = 3
 class Asker:
     """The nodes of a cluster, to be asked. Thread-safe."""
 
-    def __init__(self, bus: Bus, *, env: Env, timeout_s: float) -> None:
-        """timeout_s: how long to go on while none answers."""
+    def __init__(self, bus: Bus, *, env: Env, timeout_s: float, nodes: Nodes | None = None) -> None:
+        """timeout_s: how long to go on while none answers. nodes: where they are heard of already."""
         self._bus = bus
         self._env = env
         self._timeout_s = timeout_s
-        self.nodes = Nodes(bus, env=env)
+        self.nodes = nodes or Nodes(bus, env=env)
 
     def close(self) -> None:
         """Let go of the connection. Safe to call twice."""
@@ -65,7 +65,7 @@ class Asker:
         while True:
             holders = self.nodes.holders(layout.id, layout.spec.shards)
             down = sorted(set(range(layout.spec.shards)) - holders.keys())
-            if not layout.may_hide(down):
+            if not layout.may_hide(down, settled=self.nodes.all_settled(layout.id, layout.regions.epoch, down)):
                 questions = {
                     node: msgspec.structs.replace(asked, shards=sorted(shard for shard, one in holders.items() if one == node), down=down)
                     for node in sorted(set(holders.values()))

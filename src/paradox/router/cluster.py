@@ -55,6 +55,8 @@ MEET_S = 1.0
 Encode = Callable[[str, CollectionSpec, str, list[str]], NDArray[Any]]
 Reply = TypeVar("Reply")
 Read = TypeVar("Read", ops.GetPoints, ops.CountPoints, ops.ScrollPoints)
+LOOK_AGAIN_S = 5.0
+"""After which a node is asked again how far searches must go, while none has measured that for the map of now."""
 
 
 class ClusterTransport:
@@ -68,6 +70,7 @@ class ClusterTransport:
         self._limits = limits
         self._guard = Guard(read_only=read_only)
         self._layouts: dict[str, Layout] = {}
+        self._looked_s: dict[str, float] = {}
         self._fields: dict[str, dict[str, frozenset[str]]] = {}
         self._timeout_s = timeout_s
         if not self._asker.nodes.wait_for(timeout_s):
@@ -140,11 +143,17 @@ class ClusterTransport:
         self._fields.pop(name, None)
 
     def _layout(self, name: str) -> Layout:
-        return self._layouts.get(name) or self._look(name)
+        layout = self._layouts.get(name)
+        if layout is None or self._asker.nodes.epoch(layout.id) > layout.regions.epoch:
+            return self._look(name)
+        if not layout.is_measured and self._env.elapsed_s() - self._looked_s.get(name, 0.0) > LOOK_AGAIN_S:
+            return self._look(name)
+        return layout
 
     def _look(self, name: str) -> Layout:
         """Ask a node what a collection is now. Raises CollectionMissing."""
         told = msgspec.convert(self._asker.one(LookAt(collection=name), self._asker.readers()), Told)
+        self._looked_s[name] = self._env.elapsed_s()
         known = self._layouts.get(name)
         if known is not None and known.id != told.id:
             self._forget(name)

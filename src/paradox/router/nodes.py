@@ -17,8 +17,9 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself.
 
     holds: the shards of each collection that it has; covers: those it has made a snapshot of, too. stands: the log position of each.
-    hears: the nodes that live, as far as it knows. marks: positions of each collection's log, and the chain over what was applied up to
-    there (`shard.chain`).
+    stored: the live points of each shard in `holds`, in its order, copies included. settled: the epoch of the map by which all of them
+    stand; -1 while some are to be moved. hears: the nodes that live, as far as it knows. marks: positions of each collection's log, and
+    the chain over what was applied up to there (`shard.chain`).
     """
 
     name: str
@@ -28,6 +29,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     stands: dict[str, int] = {}
     hears: list[str] = []
     marks: dict[str, list[tuple[int, int]]] = {}
+    stored: dict[str, list[int]] = {}
+    settled: dict[str, int] = {}
 
 
 class Nodes:
@@ -80,6 +83,35 @@ class Nodes:
         """Return the latest log position of a collection that was heard of."""
         with self._changed:
             return max((beat.stands.get(collection, 0) for _, beat in self._heard.values()), default=0)
+
+    def epoch(self, collection: str) -> int:
+        """Return the epoch of the newest map of a collection that was heard of."""
+        with self._changed:
+            return max((beat.settled.get(collection, -1) for _, beat in self._heard.values()), default=-1)
+
+    def all_settled(self, collection: str, epoch: int, down: Iterable[int]) -> bool:
+        """Tell whether all points are where the map of an epoch puts them, also those of nodes that are down, by what they said last."""
+        alive, left = self.alive(), set(down)
+        with self._changed:
+            beats = [(name, beat) for name, (_, beat) in self._heard.items() if beat.holds.get(collection)]
+        for name, beat in beats:
+            settled = beat.settled.get(collection) == epoch
+            if name in alive and not settled:
+                return False
+            if name not in alive and settled:
+                left.difference_update(beat.holds[collection])
+        return not left
+
+    def stored(self, collection: str, shards: int, epoch: int) -> list[int] | None:
+        """Return how many points each shard has; None unless each is on one node that lives, and all points stand by a map."""
+        found: dict[int, int] = {}
+        for name in self.alive():
+            beat = self.beat(name)
+            held = beat.holds.get(collection, ()) if beat is not None else ()
+            if beat is None or (held and beat.settled.get(collection) != epoch) or not found.keys().isdisjoint(held):
+                return None
+            found.update(zip(held, beat.stored.get(collection, ()), strict=True))
+        return [found[shard] for shard in range(shards)] if len(found) == shards else None
 
     def bury(self, name: str) -> None:
         """Count a node as dead until it says something."""

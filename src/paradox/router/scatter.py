@@ -1,7 +1,7 @@
 """Scatter: the engine of a whole collection, over the shards of one folder. The same plan and fan-out as over many machines.
 
-A query visits shards in the order of its nearest region and stops when further shards change nothing (patience), since the copies of a
-point stand in complementary regions on other shards.
+A query goes through the regions nearest first, searching the shard of each once, and stops when several in a row change nothing
+(`patience.py`), since the copies of a point stand in complementary regions on other shards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
-from paradox.router.patience import DEFAULT, choose_patience
+from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, unmeasured, way
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
 from paradox.shard.engine import Held, ShardEngine, holders_at, take
@@ -63,7 +63,8 @@ class Scatter:
         self.lost: dict[str, tuple[int, int]] = {}  # what is damaged and set aside: shard and rows
         self.moved = 0  # where the log last moved points from shard to shard
         self.moves = 0  # raised when points stand in their new places, before they leave the old ones
-        self.routing: tuple[Routing, ...] = DEFAULT
+        self.routing: tuple[Routing, ...] = unmeasured(spec.copies)
+        self.routed = -1  # the epoch of the map it was measured with
         self._main = spec.vectors[spec.main]
         self._atlases: tuple[Atlas, ...] = ()
 
@@ -175,6 +176,10 @@ class Scatter:
     def count(self) -> int:
         """Return the number of live points."""
         return sum(shard.count() for shard in self.shards)
+
+    def stored(self) -> list[int]:
+        """Return how many live points each shard has, copies included."""
+        return [sum(segment.rows - segment.dead for segment in shard.segments) for shard in self.shards]
 
     def remember(self, segments: Sequence[Segment]) -> None:
         """Keep in mind the fields of segments that are about to be rewritten without their dead points."""
@@ -294,7 +299,7 @@ class Scatter:
         return [visit for _, visit in results], [found for found, _ in results], metric
 
     def _patiently(self, queries: NDArray[Any], question: Question) -> list[tuple[Found, Visit]]:
-        """Visit shards, nearest region first, until patience ends. Many queries at once visit the union of their shards."""
+        """Visit shards, nearest region first, until patience ends."""
         if len(queries) > 1:
             parts = [self._patiently(query[None], question) for query in queries]
             return stack([{id(visit.segment): (found, visit) for found, visit in part} for part in parts])
@@ -307,34 +312,29 @@ class Scatter:
         anywhere = question.using != self.spec.main or is_filtered(question)
         return choose_patience(self.routing, recall=question.recall, exact=question.exact or anywhere, shards=len(self.shards))
 
-    def near(self, query: NDArray[Any], question: Question, *, patience: int) -> tuple[list[Key], int]:
-        """Return the keys nearest to one (1, d) query, with this patience, and how many shards were visited."""
-        results = self._visit(query, question, patience)
-        ranking = merge([found for found, _ in results], k=question.k, copies=self.spec.copies)
-        segments = [visit.segment for _, visit in results]
-        answer = answers_of(ranking, segments, k=question.k, metric="dot", using=None, with_payload=False)[0]
-        return answer.keys, len({visit.shard for _, visit in results})
+    def everywhere(self, question: Question) -> FoundByShard:
+        """Return what every shard finds for each query by vector."""
+        found = [(shard.number, self.search_shard(question, shard.number)[0]) for shard in self.shards]
+        return {(shard, number): answer for shard, answers in found for number, answer in enumerate(answers)}
 
     def _visit(self, queries: NDArray[Any], question: Question, patience: int) -> list[tuple[Found, Visit]]:
-        order = self._shard_order(queries, question)
+        progress = Progress(self.ways(queries, question)[0], question.k, patience)
         results: list[tuple[Found, Visit]] = []
-        best, unchanged = np.empty(0, dtype=np.float32), 0
-        for number in order:
-            results.extend(self.shards[number].search(queries, question, self.costs))
-            scores = np.concatenate([found.score[0] for found, _ in results]) if results else best
-            rows = np.concatenate([found.row[0] for found, _ in results]) if results else best
-            top = np.unique(scores[rows >= 0])[-question.k :]
-            unchanged = unchanged + 1 if len(top) >= question.k and np.array_equal(top, best) else 0
-            best = top
-            if unchanged >= patience:
-                break
+        while shards := progress.next():
+            for number in shards:
+                parts = self.shards[number].search(queries, question, self.costs)
+                scores = [found.score[0][found.row[0] >= 0] for found, _ in parts]
+                progress.take(number, np.concatenate(scores) if scores else np.empty(0, dtype=np.float32))
+                results.extend(parts)
         return results
 
-    def _shard_order(self, queries: NDArray[Any], question: Question) -> list[int]:
+    def ways(self, queries: NDArray[Any], question: Question) -> list[list[Stop]]:
+        """Return the way of each of (q, d) queries over all shards."""
         if question.using != self.spec.main or self._main.metric == "hamming":
-            return list(range(len(self.shards)))
-        order = self._atlas(self.regions).shard_orders(queries)[0]
-        return [*order, *sorted(set(range(len(self.shards))).difference(order))]
+            return [any_way(len(self.shards))] * len(queries)
+        regions = self.regions  # one map from here on, even if a new one comes meanwhile
+        ranked = self._atlas(regions).rank(queries)
+        return [way(nearest, regions.shard_of, len(self.shards)) for nearest in ranked]
 
     def _by_text(
         self, question: Question, shards: Sequence[ShardEngine] = (), known: Sequence[TextStatistics] = ()

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from paradox.model.queries import Answer, Coverage, Plan, Question
 from paradox.model.topology import shard_name
 from paradox.ports.text import TextStatistics
 from paradox.router.joining import fused, joined
 from paradox.router.layout import Layout
+from paradox.router.patience import FoundByShard, Progress
 from paradox.router.scatter import TEXT_DEPTH, TEXT_DEPTH_MIN
 from paradox.wire.operations import Asked, AskShards, CountWords, answer_from
 
 AskNodes = Callable[[Collection[int], Callable[[list[int]], Asked]], list[tuple[list[int], Any]]]
 """Asks the nodes that hold shards: given the shards of one node, the second argument says what to ask it. Returns the shards
 and the reply of each node that answered; shards of nodes that did not are missing from it."""
-
-
-class Progress:
-    """How far one query is: which shards are next, and whether they still change anything."""
-
-    def __init__(self, order: Sequence[int], k: int) -> None:
-        self._order = order
-        self._at = 0
-        self._k = k
-        self._best: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-        self._unchanged = 0
-        self._visited = 0
-
-    def next(self, patience: int) -> list[int]:
-        """Return the shards to visit together: as many as must be visited in any case. None when it is enough."""
-        if self._unchanged >= patience:
-            return []
-        wanted = patience - self._unchanged + (not self._visited)
-        shards = list(self._order[self._at : self._at + wanted])
-        self._at += len(shards)
-        return shards
-
-    def take(self, scores: NDArray[np.float32]) -> None:
-        """See what one more shard found."""
-        best = np.unique(np.concatenate((self._best, scores)))[-self._k :]
-        self._unchanged = self._unchanged + 1 if len(best) >= self._k and np.array_equal(best, self._best) else 0
-        self._best = best
-        self._visited += 1
 
 
 class Visits:
@@ -84,10 +55,10 @@ class Visits:
         vectors = question.vectors
         assert vectors is not None, "checked at admission"
         patience = self._layout.routing_of(question).patience
-        queries = [Progress(order, question.k) for order in self._layout.order(vectors, question)]
+        queries = [Progress(way, question.k, patience) for way in self._layout.ways(vectors, question)]
         found: list[list[Answer]] = [[] for _ in queries]
         while True:
-            wave = [query.next(patience) for query in queries]
+            wave = [query.next() for query in queries]
             wanted: dict[int, list[int]] = {}
             for number, shards in enumerate(wave):
                 for shard in shards:
@@ -97,9 +68,17 @@ class Visits:
             answers = self._visit(question, wanted)
             for number, shards in enumerate(wave):
                 for shard in shards:
-                    if (shard, number) in answers:
-                        found[number].append(answers[shard, number])
-                        queries[number].take(answers[shard, number].score)
+                    answer = answers.get((shard, number))
+                    queries[number].take(shard, None if answer is None else answer.score)
+                    if answer is not None:
+                        found[number].append(answer)
+
+    def everywhere(self, question: Question) -> FoundByShard | None:
+        """Return what every shard finds for each query by vector; None when one does not answer."""
+        assert question.vectors is not None
+        every = list(range(len(question.vectors)))
+        found = self._visit(question, dict.fromkeys(range(self._layout.spec.shards), every))
+        return None if self.missing else found
 
     def _visit(self, question: Question, wanted: Mapping[int, list[int]]) -> dict[tuple[int, int], Answer]:
         """Return the answers of shards by (shard, number of the query)."""

@@ -44,8 +44,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: damaged segments that were set aside, and what is wrong with each. Their points are missing. lost: the shard each
     belonged to, and how many live rows it had. missing: the hashes (u64, little endian) of the ids of those rows that were not written anew
     or deleted since, where they are known. fields: the payload fields that points ever had, and the kinds of their values, also where
-    the points are gone. shards: those it is a snapshot of; None = all there are. chain: over the entries up to `position`; None = the
-    version that wrote it kept none.
+    the points are gone. patience: how far searches over shards must go. shards: those it is a snapshot of; None = all there are. chain:
+    over the entries up to `position`; None = the version that wrote it kept none.
     """
 
     version: int = VERSION
@@ -57,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     lost: dict[str, tuple[int, int]] = {}
     missing: dict[str, bytes] = {}
     map: dict[str, Any]
-    routing: tuple[Routing, ...] = ()
+    patience: tuple[Routing, ...] = ()
     fields: dict[str, tuple[str, ...]] = {}
     shards: tuple[int, ...] | None = None
     chain: int | None = None

@@ -118,10 +118,6 @@ class Atlas:
             lists[start : start + block] = found
         return lists
 
-    def shard_orders(self, queries: Matrix) -> list[list[int]]:
-        """Return, for each of (q, d) queries, the shards of the map, the one with the nearest region first."""
-        return [first_seen(self.regions.shard_of[nearest]) for nearest in self.rank(queries)]
-
     def rank(self, queries: Matrix) -> Iterable[NDArray[np.int64]]:
         """Return regions for each of (q, d) queries, nearest first: all of them; of a large map see `levels.rank_near`."""
         if self.is_large:
@@ -149,14 +145,6 @@ class Atlas:
 def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int = 1) -> NDArray[np.int32]:
     """Return what `Atlas.assign` does, once: who places points again and again by one map keeps its Atlas."""
     return Atlas(regions, metric).assign(vectors, copies=copies)
-
-
-def first_seen(numbers: NDArray[np.int32]) -> list[int]:
-    """Return each number once, in the order in which they are first seen."""
-    first = np.full(int(numbers.max()) + 1, len(numbers), dtype=np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)  # of a place that is set twice the last value stays
-    order: list[int] = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))].tolist()
-    return order
 
 
 class _Cells(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Splitting and merging of regions, and their places on shards. Pure: what is returned is a new map, which then travels in the log."""
+"""Splitting and merging of regions. Pure: what is returned is a new map, which then travels in the log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 from paradox.model.points import Matrix
 from paradox.model.schema import Limits, Metric
 from paradox.model.topology import RegionMap
-from paradox.space.products import products
+from paradox.space.balance import balance, loads, spread
+from paradox.space.clusters import cluster
 from paradox.space.regions import assign, is_blank, levels
 
-ROUNDS = 6
 SAMPLE_PER_CHILD = 256
+REGIONS_PER_SHARD = 64
+"""That shards have at least, as far as there are points: of few regions queries see too little of which shards are near.
+
+100,000 texts, 16 shards, two copies, four regions in a row that change nothing: recall 0.82 after 3.5 shards with 200 regions, 0.93 after
+3.5 with 1,100.
+"""
 
 
 def children_wanted(count: int, limits: Limits) -> int:
@@ -25,31 +31,12 @@ def children_wanted(count: int, limits: Limits) -> int:
     return max(2, round(2 * count / limits.region_points_max))
 
 
-def cluster(sample: Matrix, clusters: int, *, metric: Metric, seed: int) -> Matrix:
-    """Return (clusters, d) centroids of (n, d) `sample` by Lloyd's k-means; empty cells restart in the fullest.
-
-    Directions (spherical k-means, Dhillon & Modha 2001) unless the metric is euclidean. Cost: rounds · n · clusters · d.
-    """
-    dice = np.random.default_rng(seed)
-    points = sample if metric == "euclidean" else sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), 1e-30)
-    centroids = points[np.sort(dice.choice(len(points), size=clusters, replace=len(points) < clusters))].copy()
-    for _ in range(ROUNDS):
-        nearness = products(points, centroids)
-        if metric == "euclidean":
-            nearness -= np.einsum("rd,rd->r", centroids, centroids) / 2
-        nearest = nearness.argmax(axis=1)
-        counts = np.bincount(nearest, minlength=clusters)
-        order = np.argsort(nearest, kind="stable")
-        starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        filled = np.flatnonzero(counts)
-        centroids[filled] = np.add.reduceat(points[order], starts[filled], axis=0) / counts[filled, None]
-        empty = np.flatnonzero(counts == 0)
-        if len(empty):
-            crowded = order[starts[counts.argmax()] : starts[counts.argmax()] + counts.max()]
-            centroids[empty] = points[dice.choice(crowded, size=len(empty))]
-        if metric != "euclidean":
-            centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-30)
-    return centroids
+def finer(limits: Limits, points: float, shards: int) -> Limits:
+    """Return limits that give each of several shards REGIONS_PER_SHARD regions of so many points, but cut none below the least size."""
+    if shards == 1:
+        return limits
+    most = max(limits.region_points_min, int(2 * points / (REGIONS_PER_SHARD * shards)))
+    return msgspec.structs.replace(limits, region_points_max=min(limits.region_points_max, most))
 
 
 def evolve(
@@ -60,15 +47,33 @@ def evolve(
     limits: Limits,
     shards: int,
     metric: Metric,
+    copies: int = 1,
     held: Collection[int] | None = None,
-    first: int = 0,
 ) -> RegionMap | None:
     """Return the map that fits the density of points now, or None when `old` does.
 
-    sample: (n, d) points, each standing for `weights[i]` points. Regions above `region_points_max` are split, regions below
-    `region_points_min` are given up to their neighbours. held: the shards that the sample is of, whose regions may change; None = all.
-    Cost: n · r · d, and k-means over the crowded regions' part of the sample.
+    sample: (n, d) points, each standing for `weights[i]` points. Crowded regions are split, regions below `region_points_min` are given
+    up to their neighbours. The first regions are spread over the shards; where all points are here, crowded shards are eased too.
+    held: the shards that the sample is of, whose regions may change; None = all. Cost: n · r · d, and k-means over the crowded
+    regions' part of the sample.
     """
+    blank = is_blank(old)
+    new = _cut(old, sample, weights, finer(limits, weights.sum(), shards if held is None or blank else len(held)), metric, held)
+    if shards == 1:
+        return new
+    if blank:
+        return new and spread(new, sample, weights, shards=shards, metric=metric, copies=copies)
+    if held is not None:
+        return new
+    now = new or old
+    eased = balance(now, loads(sample, weights, now, metric=metric, copies=copies), shards=shards, metric=metric)
+    return new if eased is None else msgspec.structs.replace(eased, epoch=old.epoch + 1)
+
+
+def _cut(
+    old: RegionMap, sample: Matrix, weights: NDArray[np.float64], limits: Limits, metric: Metric, held: Collection[int] | None
+) -> RegionMap | None:
+    """Return `old` with crowded regions split, and without sparse ones; None when there are neither."""
     blank = is_blank(old)
     if blank:
         old = msgspec.structs.replace(old, names=old.names[:1], centroids=old.centroids[:1], shard_of=old.shard_of[:1])
@@ -84,14 +89,10 @@ def evolve(
     children: list[Matrix] = []
     for parent in crowded.tolist():
         mine = sample[home == parent]
-        wanted = min(max(children_wanted(int(counts[parent]), limits), first if blank else 0), max(2, len(mine) // 8))
+        wanted = min(children_wanted(int(counts[parent]), limits), max(2, len(mine) // 8))
         mine = mine[:: max(1, len(mine) // (SAMPLE_PER_CHILD * wanted))]
         children.append(cluster(mine, wanted, metric=metric, seed=int(old.names[parent])))
-    new = _replaced(old, crowded, sparse, children)
-    if shards > 1 and blank:  # the first real map: every region may go anywhere
-        load = np.bincount(assign(sample, new, metric=metric)[:, 0], weights=weights, minlength=len(new))
-        new = msgspec.structs.replace(new, shard_of=place(new.centroids.astype(np.float32), load.astype(np.float64), shards, metric=metric))
-    return new
+    return _replaced(old, crowded, sparse, children)
 
 
 def few_points(limits: Limits) -> int:
@@ -127,29 +128,3 @@ def _replaced(old: RegionMap, crowded: NDArray[np.int64], sparse: NDArray[np.int
         next_name=old.next_name + len(born),
         domain_of=old.domain_of,
     )
-
-
-def place(centroids: Matrix, weights: NDArray[np.float64], shards: int, *, metric: Metric) -> NDArray[np.int32]:
-    """Return the shard of each of (r, d) `centroids`, neighbours together, the load of no shard far above the average.
-
-    Clusters the centroids, then fills shards in order of how much a region prefers its nearest over its second, up to a ceiling of the
-    average load. Cost: r · shards · d.
-    """
-    if len(centroids) <= shards:
-        return np.arange(len(centroids), dtype=np.int32)
-    middles = cluster(centroids, shards, metric=metric, seed=shards)
-    nearness = products(centroids, middles)
-    if metric == "euclidean":
-        nearness -= np.einsum("rd,rd->r", middles, middles) / 2
-    choices = np.argsort(-nearness, axis=1, kind="stable")
-    best = np.take_along_axis(nearness, choices, axis=1)
-    regret = best[:, 0] - best[:, min(1, shards - 1)]
-    ceiling = weights.sum() / shards + weights.max() / 2
-    load = np.zeros(shards)
-    shard_of = np.empty(len(centroids), dtype=np.int32)
-    for region in np.argsort(-regret, kind="stable"):
-        open_shards = [shard for shard in choices[region] if load[shard] + weights[region] <= ceiling]
-        shard = open_shards[0] if open_shards else int(load.argmin())
-        shard_of[region] = shard
-        load[shard] += weights[region]
-    return shard_of

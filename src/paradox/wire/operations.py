@@ -27,6 +27,15 @@ class LookAt(msgspec.Struct, frozen=True, kw_only=True):
     collection: str
 
 
+class WeighRegions(msgspec.Struct, frozen=True, kw_only=True):
+    """From a node to a node: how many points does each region of your map store, of those you answer for, copies included?
+
+    Reply: {"epoch": of the map, "loads": (r,) float64}.
+    """
+
+    collection: str
+
+
 class AskShards(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: search these shards, each alone. words: how common the words of each text are everywhere, for text mode.
 
@@ -128,7 +137,18 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Asked: TypeAlias = (
-    ops.Operation | LookAt | AskShards | CountWords | FetchKeys | CountShards | FindKeys | ScrollShards | NextPage | Barrier | Write
+    ops.Operation
+    | LookAt
+    | WeighRegions
+    | AskShards
+    | CountWords
+    | FetchKeys
+    | CountShards
+    | FindKeys
+    | ScrollShards
+    | NextPage
+    | Barrier
+    | Write
 )
 KINDS: Mapping[str, Any] = MappingProxyType({kind.__name__: kind for kind in get_args(Asked)})
 

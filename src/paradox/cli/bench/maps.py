@@ -14,6 +14,7 @@ from paradox.cli.bench.corpus import Tell
 from paradox.cli.bench.timing import quantile
 from paradox.model.points import Matrix, Rows
 from paradox.model.topology import RegionMap
+from paradox.router.patience import Stop, way
 from paradox.space.levels import Groups
 from paradox.space.regions import Atlas, levels
 
@@ -40,7 +41,7 @@ def map_readings(tell: Tell, *, regions: int = REGIONS) -> Iterator[Reading]:
     own, beside_it = _array_bytes(made) / MEBI, _array_bytes(groups) / MEBI
     yield judge(Bar("map.memory", "MiB"), (own + beside_it, f"{own:,.0f} the map, {beside_it:,.0f} its {len(groups):,} groups"))
     questions = beside(dice, made, QUESTIONS, SPREAD[-1])
-    times = np.sort([_timed_ms(partial(atlas.shard_orders, question[None])) for question in questions])
+    times = np.sort([_timed_ms(partial(_ways, atlas, question[None])) for question in questions])
     yield judge(Bar("map.rank_p50", "ms", "at most", 1.0), (quantile(times, 0.5), "one query, until all shards are in order"))
     yield judge(Bar("map.rank_p99", "ms"), quantile(times, 0.99))
     yield from _recalls("map", atlas, questions)
@@ -53,6 +54,10 @@ def map_readings(tell: Tell, *, regions: int = REGIONS) -> Iterator[Reading]:
     tell("the same where nothing is near anything")
     apart = Atlas(synthetic_map(dice, regions, (1.0,)), "cosine")
     yield from _recalls("map.no_families", apart, beside(dice, apart.regions, QUESTIONS, SPREAD[-1]))
+
+
+def _ways(atlas: Atlas, queries: Matrix) -> list[list[Stop]]:
+    return [way(nearest, atlas.regions.shard_of, SHARDS) for nearest in atlas.rank(queries)]
 
 
 def synthetic_map(dice: np.random.Generator, regions: int, spread: tuple[float, ...]) -> RegionMap:
