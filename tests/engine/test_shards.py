@@ -17,11 +17,10 @@ from engine.small import opened, settle
 from paradox.client.sync import Collection
 from paradox.model.queries import Question
 from paradox.model.schema import Limits
-from paradox.router import scatter
 from paradox.router.patience import PATIENCES
 from paradox.shard.engine import ShardEngine
 from paradox.space.balance import is_crowded
-from paradox.space.regions import assign, single_region
+from paradox.space.regions import Atlas, assign, single_region
 
 POINTS, QUERIES, SHARDS, COPIES = 12_000, 60, 16, 2
 
@@ -230,13 +229,13 @@ def test_a_map_that_comes_while_shards_are_ordered_does_not_disturb(tmp_path: Pa
     settle(embedded)
     engine = embedded.opened("points").held.engine
     assert len(engine.regions) > 1
-    ranked = scatter.rank
+    ranked = Atlas.rank
 
     def rank(*asked: Any) -> Any:
         engine.regions = single_region(16)  # fewer regions than the map that is being asked
         return ranked(*asked)
 
-    monkeypatch.setattr(scatter, "rank", rank)
+    monkeypatch.setattr(Atlas, "rank", rank)
     assert points.search(matrix[0], 1)[0].id == 0
     assert len(engine.regions) == 1
     db.close()

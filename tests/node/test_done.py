@@ -13,7 +13,7 @@ from paradox.model.points import Points
 from paradox.node import done as done_module
 from paradox.node.commit import Committer
 from paradox.node.done import Done
-from paradox.ports.log import Log
+from paradox.ports.log import Body, Log
 from paradox.wire.codec import decode
 
 
@@ -32,14 +32,14 @@ class Node:
     def draft_write(self, points: Points) -> Entry:
         raise NotImplementedError
 
-    def apply(self, position: int, entry: Entry) -> None:
+    def apply(self, position: int, entry: Entry, body: Body) -> None:
         assert isinstance(entry, Remove)
         self.done.note(entry.names, position)
         self.applied = position
 
     def catch_up(self) -> None:
         for position, body in self.log.read(self.applied):
-            self.apply(position, decode(body))
+            self.apply(position, decode(body), [body])
 
     def remove(self, key: str, once: Once | None = None) -> int:
         return self.committer.commit(lambda: Remove(keys=[key], stamp=1), once)

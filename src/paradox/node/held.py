@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -365,13 +365,6 @@ class HeldCollection:
             self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held, self.chain.value))
             self.frozen_changed()
 
-    def chain_at(self, position: int) -> int | None:
-        """Return the chain at a position where something was frozen, or the newest snapshot stands; None where it is not known."""
-        known = {frozen.position: frozen.chain for frozen in self.frozen}
-        if self.manifest is not None:
-            known.setdefault(self.manifest.position, self.manifest.chain)
-        return known.get(position)
-
     # -- writing
 
     def commit_write(self, points: Points, once: Once | None = None) -> int:
@@ -392,7 +385,7 @@ class HeldCollection:
         known = set(self.quarantined)
         position = self.committer.commit(lambda: Patch(keys=keys, payloads=payloads, stamp=self._next_stamp()), once)
         found = sorted(self.quarantined.keys() - known)
-        if found and self.locate(keys).keys() != set(keys):
+        if found and {key for one in self.engine.find_live(keys) for key in one.segment.keys_at(one.rows)} != set(keys):
             raise SegmentCorrupt(
                 f"some of these points were not updated, for {self.quarantined[found[0]]}; it is set aside, the rest serves",
                 hint="run verify; restore the file from a copy",
@@ -451,33 +444,6 @@ class HeldCollection:
     def _check_writable(self) -> None:
         if self.read_only:
             raise StoreReadOnly("this database was opened with read_only=True", hint="open it without read_only to write")
-
-    # -- reading
-
-    def locate(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
-        """Return where the live version of each key stands; keys that are nowhere are left out."""
-        found = self._locate(keys)
-        absent = [key for key in keys if key not in found]
-        if absent:
-            with self.committer.turn:  # a point that is just being replaced may be seen neither in its old place nor in its new one
-                found |= self._locate(absent)
-        return found
-
-    def _locate(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
-        found: dict[Key, tuple[Segment, int]] = {}
-        for held in self.engine.find_live(keys):
-            for key, row in zip(held.segment.keys_at(held.rows), held.rows.tolist(), strict=True):
-                found[key] = (held.segment, row)
-        return found
-
-    def vector_of(self, segment: Segment, row: int, using: str) -> NDArray[Any] | None:
-        """Return one stored vector, as given; None where the point has none of this name."""
-        present = segment.vectors[using].present()
-        return None if present is not None and not present[row] else np.array(segment.vectors[using].matrix()[row])
-
-    def vector_of_point(self, key: Key, using: str) -> NDArray[Any] | None:
-        """Return a point's vector, as given; None where it has none of this name. Raises KeyError when there is no such point."""
-        return self.vector_of(*self.locate([key])[key], using)
 
     def close(self) -> None:
         """Let go of the log."""

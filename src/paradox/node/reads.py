@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,7 +37,7 @@ def ask(opened: OpenedCollection, operation: Ask, limits: Limits) -> Answers:
         operation.like,
         spec=held.spec,
         limits=limits,
-        vector_of=held.vector_of_point,
+        vector_of=partial(vector_of_point, held),
         encode=lambda vector, texts: opened.encoder(vector).encode(texts),
         fields=held.engine.fields,
     )
@@ -101,10 +102,35 @@ def get(opened: OpenedCollection, operation: GetPoints) -> Answer:
     """Return points by id, in the order asked."""
     held = opened.held
     prepare(held, operation.after)
-    there = held.locate(operation.keys)
+    there = locate(held, operation.keys)
     keys = [key for key in dict.fromkeys(operation.keys) if key in there]
     using = (operation.using or held.spec.main) if operation.with_vectors else None
     return rows_of([there[key] for key in keys], using=using)
+
+
+def locate(held: HeldCollection, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
+    """Return where the live version of each key stands; keys that are nowhere are left out."""
+    found = _locate(held, keys)
+    absent = [key for key in keys if key not in found]
+    if absent:
+        with held.committer.turn:  # a point that is just being replaced may be seen neither in its old place nor in its new one
+            found |= _locate(held, absent)
+    return found
+
+
+def _locate(held: HeldCollection, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
+    found: dict[Key, tuple[Segment, int]] = {}
+    for live in held.engine.find_live(keys):
+        for key, row in zip(live.segment.keys_at(live.rows), live.rows.tolist(), strict=True):
+            found[key] = (live.segment, row)
+    return found
+
+
+def vector_of_point(held: HeldCollection, key: Key, using: str) -> NDArray[Any] | None:
+    """Return a point's vector, as given; None where it has none of this name. Raises KeyError when there is no such point."""
+    segment, row = locate(held, [key])[key]
+    present = segment.vectors[using].present()
+    return None if present is not None and not present[row] else np.array(segment.vectors[using].matrix()[row])
 
 
 def rows_of(places: list[tuple[Segment, int]], *, using: str | None) -> Answer:

@@ -55,6 +55,7 @@ class Upkeep:
         self._points_counted = 0
         self._routing_measured: Any = None
         self._eased = (-1, 0)
+        self._eased_points = -1
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
@@ -74,7 +75,7 @@ class Upkeep:
             if run:
                 self._merge(shard.number, [sealed[number] for number in run])
                 return True
-        return self._move_points() or self._ease() or (idle and (self._finish_one() or self._measure_routing()))
+        return self._move_points() or self._ease() or (idle and (self._ease_here() or self._finish_one() or self._measure_routing()))
 
     def _move_points(self) -> bool:
         """Write some points anew that the map of now puts elsewhere; where there is one engine, changing the map has done so."""
@@ -277,15 +278,27 @@ class Upkeep:
             held=None if engine.alone else engine.held,
         )
         if new is not None:
+            before = max(engine.stored())
             try:
                 self._change_map(new)
             except LogConflict:  # another node did; the next look sees what is left to do
+                self._points_counted = 0
+            if self._is_crowded() and max(engine.stored()) < before:  # what was cut now can be given away next
                 self._points_counted = 0
 
     def _is_crowded(self) -> bool:
         """Tell whether a shard holds too much, where all shards are here and regions have been made."""
         engine = self._held.engine
         return engine.alone and len(engine.shards) > 1 and len(engine.regions) > 1 and is_crowded(engine.stored())
+
+    def _ease_here(self) -> bool:
+        """Where all shards are here, look once more at what is still crowded when nothing is written any more."""
+        points = self._held.engine.count()
+        if not self._is_crowded() or points == self._eased_points:
+            return False
+        self._eased_points, self._points_counted = points, 0
+        self._follow_density()
+        return True
 
     def _ease(self) -> bool:
         """On a cluster, give regions of a shard that holds too much to others: one node does so for all, once all points are in place."""
@@ -340,7 +353,7 @@ class Upkeep:
             patience=held.engine.routing,
             fields={field: tuple(sorted(kinds)) for field, kinds in sorted(held.engine.remembered.items())},
             shards=None if len(covered) == held.spec.shards else tuple(sorted(covered)),
-            chain=held.chain_at(position),
+            chain=chain_at(held, position),
         )
         held.snapshots.put(manifest)
         held.manifest = manifest
@@ -360,6 +373,14 @@ class Upkeep:
             scan_curves={name: column.scan_curve for name, column in segment.vectors.items() if column.scan_curve is not None},
             probe_curves={name: column.probe_curve for name, column in segment.vectors.items() if column.probe_curve is not None},
         )
+
+
+def chain_at(held: HeldCollection, position: int) -> int | None:
+    """Return the chain at a position where something was frozen, or the newest snapshot stands; None where it is not known."""
+    known = {frozen.position: frozen.chain for frozen in held.frozen}
+    if held.manifest is not None:
+        known.setdefault(held.manifest.position, held.manifest.chain)
+    return known.get(position)
 
 
 def regions_of_shard(regions: RegionMap, shard: int) -> RegionMap:

@@ -12,7 +12,7 @@ from paradox.model.admit import check_batch, check_keys, check_payloads
 from paradox.model.operations import AddPoints, DeletePoints, Receipt, UpdatePoints
 from paradox.model.points import Key, Points, id_of, made_keys
 from paradox.model.schema import Limits
-from paradox.node.reads import matching_keys
+from paradox.node.reads import locate, matching_keys
 from paradox.shard.build import Segment
 from paradox.shard.engine import merged_payload
 
@@ -61,7 +61,7 @@ def update(opened: OpenedCollection, operation: UpdatePoints, limits: Limits) ->
         raise BatchEmpty("the update names no point", hint="give at least one id")
     check_keys(operation.keys)
     check_payloads(operation.payloads, limits)
-    there = opened.held.locate(operation.keys)
+    there = locate(opened.held, operation.keys)
     missing = next((key for key in operation.keys if key not in there), None)
     if missing is not None:
         raise PointMissing(f"there is no point with id {id_of(missing)!r}; nothing was updated", hint="use add to create points")
@@ -89,7 +89,7 @@ def delete(opened: OpenedCollection, operation: DeletePoints, limits: Limits) ->
     if operation.where is not None:
         gone = matching_keys(held, operation.where, limits)
     else:
-        there = held.locate(operation.keys or [])
+        there = locate(held, operation.keys or [])
         gone = [key for key in dict.fromkeys(operation.keys or []) if key in there]
     position = held.commit_remove(gone) if gone else held.engine.applied
     return Receipt(ids=[id_of(key) for key in gone], position=position)
