@@ -31,7 +31,7 @@ HERE = np.eye(DIMENSIONS)
 def a_node_that_lags(nodes: Members, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """While the block runs, no node but the one that writes reads the log unless a reader makes it."""
     with monkeypatch.context() as patch:
-        patch.setattr(Member, "_follow_once", lambda _: None)
+        patch.setattr(Member, "_read", lambda _: None)
         yield
 
 

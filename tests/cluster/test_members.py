@@ -258,7 +258,7 @@ def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tm
             shards += len(hits.plan.shards)
             assert hits.plan.expected_recall > 0.8
             assert hits.coverage.share == 1.0
-        layout = another._transport._layout("clusters")  # type: ignore[attr-defined]
+        layout = another._transport._transport._layout("clusters")  # type: ignore[attr-defined]
         assert layout.is_measured
         assert {reading.recall for reading in layout.routing} <= measured
         assert found / (10 * len(asked)) >= 0.9
