@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from paradox.log.jetstream import Streams
 from paradox.ports.bus import Silence
@@ -30,35 +31,44 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+class Host(NamedTuple):
+    """A place to run: its address, and the words that run a command there."""
+
+    address: str
+    within: list[str]
+
+
 class LogServers:
     """Servers n0, n1, … that form one cluster. Every acknowledged message is on a majority's disks."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, hosts: Sequence[Host] = ()) -> None:
+        """hosts: where each server runs; none = all on this one."""
         self.folder = folder
+        self.hosts = hosts or [Host("127.0.0.1", [])] * count
         ports = free_ports(3 * count)
         self.ports, routes, self.monitors = ports[:count], ports[count : 2 * count], ports[2 * count :]
         self.running: dict[int, subprocess.Popen[bytes]] = {}
         for number in range(count):
             text = f"""
                 server_name: n{number}
-                listen: "127.0.0.1:{self.ports[number]}"
-                http: "127.0.0.1:{self.monitors[number]}"
+                listen: "{self.hosts[number].address}:{self.ports[number]}"
+                http: "{self.hosts[number].address}:{self.monitors[number]}"
                 max_payload: 2MB
                 jetstream {{ store_dir: "{folder}/n{number}", sync_interval: always }}
             """
             if count > 1:
-                others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
-                text += f'cluster {{ name: c, listen: "127.0.0.1:{routes[number]}", routes: [{others}] }}\n'
+                others = ", ".join(f'"nats://{host.address}:{port}"' for host, port in zip(self.hosts, routes, strict=True))
+                text += f'cluster {{ name: c, listen: "{self.hosts[number].address}:{routes[number]}", routes: [{others}] }}\n'
             (folder / f"n{number}.conf").write_text(text)
         self.start(*range(count))
 
     @property
     def urls(self) -> list[str]:
-        return [f"nats://127.0.0.1:{port}" for port in self.ports]
+        return [f"nats://{host.address}:{port}" for host, port in zip(self.hosts, self.ports, strict=True)]
 
     @property
     def urls_of_monitors(self) -> list[str]:
-        return [f"http://127.0.0.1:{port}" for port in self.monitors]
+        return [f"http://{host.address}:{port}" for host, port in zip(self.hosts, self.monitors, strict=True)]
 
     def empty(self, number: int) -> None:
         """Start a server with nothing, as an operator would."""
@@ -76,7 +86,9 @@ class LogServers:
     def start(self, *numbers: int) -> None:
         for number in numbers:
             log = (self.folder / f"n{number}.log").open("ab")
-            self.running[number] = subprocess.Popen([BINARY, "-c", self.folder / f"n{number}.conf"], stdout=log, stderr=log)
+            self.running[number] = subprocess.Popen(
+                [*self.hosts[number].within, BINARY, "-c", self.folder / f"n{number}.conf"], stdout=log, stderr=log
+            )
             log.close()
         for number in numbers:
             self.wait_until_healthy(number)
@@ -85,7 +97,7 @@ class LogServers:
         until = time.monotonic() + START_S
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.monitors[number]}/healthz?js-server-only=true", timeout=5) as reply:
+                with urllib.request.urlopen(f"{self.urls_of_monitors[number]}/healthz?js-server-only=true", timeout=5) as reply:
                     if json.load(reply)["status"] == "ok":
                         return
             except OSError:
@@ -127,8 +139,8 @@ class LogServers:
 
 
 @contextmanager
-def log_servers(folder: Path, count: int = 1) -> Iterator[LogServers]:
-    servers = LogServers(folder, count)
+def log_servers(folder: Path, count: int = 1, hosts: Sequence[Host] = ()) -> Iterator[LogServers]:
+    servers = LogServers(folder, count, hosts)
     try:
         yield servers
     finally:

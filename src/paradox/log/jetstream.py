@@ -18,7 +18,7 @@ from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed,
 from paradox.log.frame import refuse_if_beyond
 from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
 from paradox.model.events import LeaderSteppedAway
-from paradox.ports.bus import Bus, Headers, Silence
+from paradox.ports.bus import Bus, Silence
 from paradox.ports.env import Env
 from paradox.ports.log import Body
 
@@ -72,6 +72,10 @@ class Streams:
             "metadata": {"paradox.incarnation": str(incarnation)},
         }
         self.create(config)
+        return JetStreamLog(self, name)
+
+    def find_log(self, name: str) -> JetStreamLog:
+        """Open a log that is there. Raises LogUnavailable, also when it is there no more: a new one in its place would hide that."""
         return JetStreamLog(self, name)
 
     def create(self, config: Mapping[str, Any]) -> None:
@@ -130,16 +134,13 @@ class Streams:
     def fetch(self, name: str, after: int, *, bytes_max: int = READ_BYTES) -> list[tuple[int, bytes]]:
         """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises Silence."""
         body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": bytes_max}).encode()
-        found = self.bus.collect(f"$JS.API.DIRECT.GET.{STREAM}{name}", body, until=_is_last, timeout_s=REPLY_S)
+        subject = f"$JS.API.DIRECT.GET.{STREAM}{name}"
+        found = self.bus.collect(subject, body, until=lambda headers: SEQUENCE not in headers, timeout_s=REPLY_S)
         return [(int(headers[SEQUENCE]), message) for message, headers in found]
 
 
 class _Trimmed(LogCorrupt):
     """A message is not there because another program trimmed the log since we looked."""
-
-
-def _is_last(headers: Headers) -> bool:
-    return SEQUENCE not in headers
 
 
 class JetStreamLog:
@@ -269,11 +270,15 @@ class JetStreamLog:
         last = self._look()
         if after >= last.position:
             return
-        if after + 1 < self._first:
-            raise LogCorrupt(
-                f"entries up to {self._first - 1} were trimmed; entry {after + 1} was asked for", hint="start from a snapshot that is newer"
-            )
-        mark = self._mark_before(after + 1)
+        while True:
+            if after + 1 < self._first:
+                what = f"entries up to {self._first - 1} were trimmed; entry {after + 1} was asked for"
+                raise LogCorrupt(what, hint="start from a snapshot that is newer")
+            try:
+                mark = self._mark_before(after + 1)
+                break
+            except _Trimmed:  # while it was looked for
+                self._look()
         pieces: list[memoryview] = []
         for sequence, message in self._messages_after(mark, last.sequence):
             head = decode_head(message, self._name, sequence)
@@ -336,13 +341,10 @@ class JetStreamLog:
                 if attempt == attempts:
                     raise
                 if attempt % AGAIN_MAX == 0:
-                    self._step_away(fault.message)
+                    self._env.record(LeaderSteppedAway(log=self._name, reason=fault.message))
+                    self._streams.step_away(f"{STREAM}{self._name}")
                 self._streams.bus.wait(AGAIN_S)
         raise AssertionError("the last attempt raises")
-
-    def _step_away(self, reason: str) -> None:
-        self._env.record(LeaderSteppedAway(log=self._name, reason=reason))
-        self._streams.step_away(f"{STREAM}{self._name}")
 
     def check_on(self, mark: Mark | None) -> tuple[Mark | None, LogCorrupt | None]:
         """Read a little further than a mark, from any one server; return how far that came, None at the end, and what was found wrong.

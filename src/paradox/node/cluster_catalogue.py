@@ -217,7 +217,7 @@ class ClusterCatalogue:
 
     def open_log(self, name: str, kept: Kept) -> JetStreamLog:
         """Return the log of a collection. Raises LogUnavailable, LogCorrupt."""
-        return self._streams.open_log(str(kept.mark), replicas=self._replicas)
+        return self._streams.find_log(str(kept.mark))
 
     def drop(self, name: str) -> None:
         """Take a collection out of the register, then delete its log. Each node deletes its own files."""

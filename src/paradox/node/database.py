@@ -13,6 +13,7 @@ from paradox.errors import (
     Damaged,
     EncoderMismatch,
     InvalidRequest,
+    LogUnavailable,
     ParadoxError,
     StoreClosed,
     StoreReadOnly,
@@ -291,7 +292,7 @@ class HeldDatabase:
                 held.append(self.opened(name).held)
             except CollectionMissing:
                 continue  # dropped since
-            except (Damaged, StoreUnreadable) as error:
+            except (Damaged, StoreUnreadable, LogUnavailable) as error:
                 refused[name] = error.message
         return held, refused
 
