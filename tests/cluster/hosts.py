@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from log_servers import Host
 
+NUMBERS = count(os.getpid() % 10_000)
 CAN = os.geteuid() == 0 and shutil.which("ip") is not None
 
 
@@ -20,13 +22,14 @@ def ip(*words: str) -> None:
 class Hosts:
     """Hosts 0, 1, …, each with an address; this process is beside them on the same bridge."""
 
-    def __init__(self, count: int) -> None:
-        self.tag, self.net = f"pd{os.getpid() % 10_000}", f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
-        self.count = count
+    def __init__(self, many: int) -> None:
+        number = next(NUMBERS)  # what was taken down is gone a moment later only
+        self.tag, self.net = f"pd{number}", f"10.{200 + number % 50}.{number // 50 % 250}"
+        self.count = many
         ip("link", "add", f"{self.tag}b", "type", "bridge")
         ip("addr", "add", f"{self.net}.254/24", "dev", f"{self.tag}b")
         ip("link", "set", f"{self.tag}b", "up")
-        for number in range(count):
+        for number in range(many):
             space, outer = self.space(number), f"{self.tag}v{number}"
             ip("netns", "add", space)
             ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
@@ -69,10 +72,10 @@ class Hosts:
 
 
 @contextmanager
-def hosts(count: int) -> Iterator[Hosts]:
+def hosts(many: int) -> Iterator[Hosts]:
     made = Hosts.__new__(Hosts)
     try:
-        made.__init__(count)  # type: ignore[misc]
+        made.__init__(many)  # type: ignore[misc]
         yield made
     finally:
         made.close()

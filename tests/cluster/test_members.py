@@ -414,3 +414,21 @@ def test_a_copy_that_differs_is_found_by_verify(servers: LogServers, tmp_path: P
         report = database.verify()
         assert not report["healthy"]
         assert report["damaged"] == [{"file": "notes", "reason": "the copies of some points differ at position 1"}]
+
+
+@pytest.mark.parametrize("how", ["ids", "where", "update"])
+def test_what_is_to_be_changed_is_not_taken_for_absent_when_its_node_is_silent(servers: LogServers, tmp_path: Path, how: str) -> None:
+    """A point whose only copy is where nobody answers: the write waits, and does it or says that it could not."""
+    with members(servers, tmp_path) as nodes:
+        collection = nodes.connect().collection("notes", dimensions=2, shards=3, copies=1)
+        collection.add(ids=list(range(30)), vectors=np.random.default_rng(1).normal(size=(30, 2)), payload=[{"n": n} for n in range(30)])
+        nodes.wait_until_equal("notes")
+        victim = next(number for number in nodes.running if nodes.transport(number).opened("notes").held.engine.count())
+        nodes.stop(victim)
+        if how == "update":
+            collection.update(list(range(30)), {"n": 100})
+        else:
+            collection.delete(**({"ids": list(range(30))} if how == "ids" else {"where": "n < 30"}))
+        nodes.start(victim)
+        nodes.wait_until_equal("notes")
+        assert collection.count(where="n = 100") == 30 if how == "update" else collection.count() == 0

@@ -35,13 +35,12 @@ REPLY_S = 5.0
 PERSIST_S = 20.0
 """How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
 AGAIN_S = 0.2
+MOVE_AFTER_S = 7.0
+"""After which another server is asked, for this one may be cut off."""
 DUPLICATES_S = 120
-ASK_LEADER_AFTER = 3
-"""Replies that bring nothing new, after which the stream's leader is asked, message by message."""
+ASK_LEADER_AFTER = 3  # replies that bring nothing new; then message by message
 AGAIN_MAX, LEADERS_MAX = 5, 3
-"""How often a leader is asked again for what it seems to have lost, since one that was just elected may know its end a moment later; and
-how many leaders are asked.
-"""
+"""How often a leader is asked for what it seems to have lost (elected just now, it may soon know better), and how many leaders are."""
 WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE, NO_PEERS = 10071, 10077, 10059, 10037, 10005
 SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
 SEQUENCE = "Nats-Sequence"
@@ -99,7 +98,7 @@ class Streams:
 
     def persist(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask until somebody answers, PERSIST_S at most. Raises LogUnavailable."""
-        until = self.env.elapsed_s() + PERSIST_S
+        until, move_s = self.env.elapsed_s() + PERSIST_S, self.env.elapsed_s() + MOVE_AFTER_S
         while True:
             try:
                 answer = self.api(verb, body)
@@ -110,6 +109,9 @@ class Streams:
                 lasting = error.get("code") not in (503, 408) and error.get("err_code") != NO_PEERS  # servers that have just come
             except Silence as silence:
                 reason, lasting = silence.reason, False
+            if not lasting and self.env.elapsed_s() > move_s:
+                self.bus.move()
+                move_s += MOVE_AFTER_S
             if lasting or self.env.elapsed_s() > until:
                 raise LogUnavailable(f"the log servers do not do {verb.split('.')[0].lower()}: {reason}", hint="look at their logs")
             self.bus.wait(AGAIN_S)

@@ -71,6 +71,10 @@ class Bus(Protocol):
         """Take no more questions, and return once those that were taken are answered."""
         ...
 
+    def move(self) -> None:
+        """Connect to another server, where there is one: this one seems to be cut off from the others. Without waiting."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Return after a time. Raises LogUnavailable when the connection is closed, at once."""
         ...

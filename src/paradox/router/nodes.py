@@ -11,6 +11,8 @@ from paradox.ports.bus import Bus
 from paradox.ports.env import Env
 
 LONG_AGO_S = float("-inf")
+MOVE_AFTER_S = 3.0
+"""How long no node may be heard of before another server is asked for them."""
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class Nodes:
         self._env = env
         self._heard: dict[str, tuple[float, Beat]] = {}
         self._changed = env.condition()
+        self._bus = bus
         bus.hear(ALIVE, self._hear)
         bus.tell(WHO, b"")
 
@@ -151,5 +154,7 @@ class Nodes:
             if left <= 0:
                 return False
             with self._changed:
-                self._changed.wait(left)
+                heard = self._changed.wait(min(left, MOVE_AFTER_S))
+            if not heard and not self.alive():
+                self._bus.move()  # to a server that is not cut off from all nodes
         return True

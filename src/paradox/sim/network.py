@@ -343,6 +343,9 @@ class SimBus:
         if self._closed:
             raise LogUnavailable(CLOSED, hint="connect again")
 
+    def move(self) -> None:
+        """Connect to another server: all are one here."""
+
     def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for task in waiters:

@@ -271,6 +271,11 @@ class NatsBus:
         """Forget an address."""
         self._waiting.pop(address, None)
 
+    def move(self) -> None:
+        """Connect to another server, where there is one: this one seems to be cut off from the others. Without waiting."""
+        with suppress(RuntimeError):  # closed
+            self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(self._client.force_reconnect())))
+
     # -- time
 
     def wait(self, seconds: float) -> None:
