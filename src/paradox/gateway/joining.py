@@ -21,9 +21,9 @@ from paradox.wire.bodies import FoundReply
 from paradox.wire.pack import pack
 
 TOGETHER_MAX = 64
-RUNS_MAX = 2
-"""At a time: while one waits for native code or for nodes, the other does what needs Python's lock."""
-SLOW_S = 0.02
+RUNS_MAX = 1
+"""At a time: two would share Python's lock, and each would take fewer along."""
+SLOW_S = 0.1
 """A run that takes longer does not hold up who comes later."""
 
 Result: TypeAlias = bytes | Exception

@@ -28,6 +28,7 @@ from paradox.ports.env import Env
 from paradox.ports.kernels import Kernels
 from paradox.ports.log import Body, Log
 from paradox.ports.objects import ObjectStore
+from paradox.router.moving import Overtaken
 from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
 from paradox.shard.chain import Chain
@@ -425,16 +426,14 @@ class HeldCollection:
 
         def draft() -> Write:
             nonlocal moved
-            found = self.engine.misplaced(limit)
-            if found is None:
-                raise LogConflict("every point is in its place", hint="")
-            points, regions = found
+            points, regions = self.engine.moving.next(limit)
             moved = len(points)
             return Write(points=points, regions=regions, epoch=self.engine.regions.epoch, moved=True)
 
-        with suppress(LogConflict):
-            self.committer.commit_alone(draft)
-            return moved
+        while self.engine.moving.look():
+            with suppress(Overtaken):
+                self.committer.commit_alone(draft)
+                return moved
         return 0
 
     def _next_stamp(self) -> int:

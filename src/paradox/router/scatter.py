@@ -26,18 +26,17 @@ from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
+from paradox.router.moving import Moving
 from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, unmeasured, way
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
-from paradox.shard.engine import Held, ShardEngine, holders_at, take
+from paradox.shard.engine import Held, ShardEngine, take
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, is_filtered, matching
 from paradox.space.regions import Atlas
 
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
-LOOK_ROWS = 8_192
-"""Looked at together for whether they are in their places."""
 NO_HASHES = np.empty(0, dtype=np.uint64)
 """Growing segments find keys without hashes."""
 FIELDS_REMEMBERED_MAX = 10_000
@@ -67,6 +66,7 @@ class Scatter:
         self.routed = -1  # the epoch of the map it was measured with
         self._main = spec.vectors[spec.main]
         self._atlases: tuple[Atlas, ...] = ()
+        self.moving = Moving(self)
 
     # -- writes
 
@@ -132,7 +132,7 @@ class Scatter:
     def _change_map(self, new: RegionMap, position: int) -> None:
         """Take a new map. Points whose shards change are written anew where they belong now."""
         before, self.regions = self.regions, new
-        if len(self.shards) == 1 or not self.alone:  # else they travel in the log, see `misplaced`
+        if len(self.shards) == 1 or not self.alone:  # else they travel in the log, see `moving.py`
             return
         owned = [
             (Held(segment, np.flatnonzero(segment.alive() & segment.owned())), shard.number)
@@ -151,21 +151,9 @@ class Scatter:
             self.moves += 1
             self._kill(victims, position)
 
-    def misplaced(self, limit: int) -> tuple[Points, NDArray[np.int32]] | None:
-        """Return up to `limit` points that this engine answers for and whose places are others now, of one origin, and their regions."""
-        for shard in self.shards:
-            for segment in shard.segments:
-                live = np.flatnonzero(segment.alive() & segment.owned()[: len(segment.alive())])
-                for start in range(0, len(live), LOOK_ROWS):
-                    rows = live[start : start + LOOK_ROWS]
-                    vectors = segment.vectors[self.spec.main].matrix()[rows]
-                    regions = self._regions_of(vectors)
-                    elsewhere = (holders_of(regions, self.regions) != holders_at(segment, rows, self.spec, shard.number)).any(axis=1)
-                    if elsewhere.any():
-                        found = np.flatnonzero(elsewhere)[:limit]
-                        points, _ = take(Held(segment, rows[found]), self.spec, shard.number)[0]
-                        return points, self.assign_regions(points)
-        return None
+    def stand_elsewhere(self, vectors: NDArray[Any], holders: Holders) -> NDArray[np.bool_]:
+        """Return which of (n, d) points have other places by the map than (n, copies) `holders`."""
+        return np.asarray((holders_of(self._regions_of(vectors), self.regions) != holders).any(axis=1))
 
     # -- reads
 
