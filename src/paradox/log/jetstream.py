@@ -27,16 +27,14 @@ MESSAGES_MAX = 1_000
 """Messages that JetStream takes as one batch."""
 BYTES_MAX = 4 << 30
 """Of one log, on each server; servers set that much aside. A log is trimmed once a snapshot covers it."""
-READ_MESSAGES, READ_BYTES = 256, 8 << 20
-"""Fetched at a time."""
+READ_MESSAGES, READ_BYTES = 256, 8 << 20  # fetched at a time
 CHECK_BYTES = 512 << 10
 """Fetched at a time by who only checks: so little that each server is asked for some of each of its files."""
 REPLY_S = 5.0
 PERSIST_S = 20.0
 """How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
 AGAIN_S = 0.2
-MOVE_AFTER_S = 7.0
-"""After which another server is asked, for this one may be cut off."""
+MOVE_AFTER_S = 7.0  # then another server is asked, for this one may be cut off
 DUPLICATES_S = 120
 ASK_LEADER_AFTER = 3  # replies that bring nothing new; then message by message
 AGAIN_MAX, LEADERS_MAX = 5, 3

@@ -184,6 +184,9 @@ class Upkeep:
         sources = [Source(segment, rows) for segment, rows in parts if len(rows)]
         new = self._build(shard, sources) if sources else None
         with held.committer.turn:
+            there = held.engine.shards[shard].segments
+            if any(all(one is not segment for one in there) for segment in old):  # the shard was given to another node meanwhile
+                return
             self._carry_deaths([source.segment for source in sources], new, position)
             held.engine.remember(old)
             held.engine.shards[shard].exchange(old, new[0] if new else None)
