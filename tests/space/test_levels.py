@@ -15,7 +15,7 @@ from paradox.model.schema import Metric
 from paradox.model.topology import RegionMap
 from paradox.router.patience import way
 from paradox.space.levels import LARGE_MIN, Groups
-from paradox.space.regions import Atlas, assign, directions, first_seen, levels
+from paradox.space.regions import Atlas, assign, directions, levels
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 DIMENSIONS, REGIONS, FAMILIES = 24, 9_000, 300
@@ -228,7 +228,3 @@ def test_regions_that_are_all_alike_are_one_group() -> None:
         assert (lists[:, 0] == 0).all()
         assert (made.shard_of[lists[:, 1]] == 1).all()
         assert len(next(iter(Atlas(made, metric).rank(np.ones((1, DIMENSIONS), dtype=np.float32)))))
-
-
-def test_numbers_are_told_once_in_the_order_they_are_first_seen() -> None:
-    assert first_seen(np.array([3, 1, 3, 3, 0, 1], dtype=np.int32)) == [3, 1, 0]
