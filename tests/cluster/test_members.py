@@ -230,6 +230,8 @@ def test_a_cluster_tells_how_it_is(servers: LogServers, tmp_path: Path) -> None:
         assert database.verify()["healthy"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_searches_visit_few_shards_and_keep_their_recall(servers: LogServers, tmp_path: Path) -> None:
     made = Clusters("cosine", seed=3, dimensions=32)
     stored, asked = made.draw(6_000), made.draw(100)

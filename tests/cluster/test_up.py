@@ -85,6 +85,8 @@ def test_a_cluster_is_raised_stopped_and_finds_its_points_again(tmp_path: Path) 
         assert database["notes"].search(rows(100)[7], k=1)[0].id == 7
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_what_is_killed_is_started_again_and_nobody_notices(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each process dies by -9 under readers and a writer: no read fails, and what was acknowledged is there."""
     with up(tmp_path / "cluster") as cluster, paradox.connect(cluster.address, timeout_s=30) as database:

@@ -65,7 +65,7 @@ class Asker:
         while True:
             holders = self.nodes.holders(layout.id, layout.spec.shards)
             down = sorted(set(range(layout.spec.shards)) - holders.keys())
-            if not layout.may_hide(down, settled=self.nodes.all_settled(layout.id, layout.regions.epoch, down)):
+            if not layout.may_hide(down, settled=self.nodes.all_settled(layout.id, layout.regions.epoch, layout.spec.shards)):
                 questions = {
                     node: msgspec.structs.replace(asked, shards=sorted(shard for shard, one in holders.items() if one == node), down=down)
                     for node in sorted(set(holders.values()))

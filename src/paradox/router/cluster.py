@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from paradox.errors import (
     BatchEmpty,
+    Damaged,
     DeadlineExceeded,
     NodesUnreachable,
     ParadoxError,
@@ -150,9 +151,20 @@ class ClusterTransport:
             return self._look(name)
         return layout
 
+    def _told(self, name: str) -> Any:
+        """Return what a node tells of a collection: the first that can open it."""
+        nodes = self._asker.readers()
+        while True:
+            try:
+                return self._asker.one(LookAt(collection=name), nodes)
+            except Damaged:
+                if len(nodes) < 2:
+                    raise
+                nodes = nodes[1:]
+
     def _look(self, name: str) -> Layout:
         """Ask a node what a collection is now. Raises CollectionMissing."""
-        told = msgspec.convert(self._asker.one(LookAt(collection=name), self._asker.readers()), Told)
+        told = msgspec.convert(self._told(name), Told)
         self._looked_s[name] = self._env.elapsed_s()
         known = self._layouts.get(name)
         if known is not None and known.id != told.id:

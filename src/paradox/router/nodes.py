@@ -41,6 +41,7 @@ class Nodes:
     def __init__(self, bus: Bus, *, env: Env) -> None:
         self._env = env
         self._heard: dict[str, tuple[float, Beat]] = {}
+        self._stood: dict[str, dict[int, int]] = {}  # by which map the points of each shard stood when it was last heard of
         self._changed = env.condition()
         self._bus = bus
         bus.hear(ALIVE, self._hear)
@@ -50,6 +51,8 @@ class Nodes:
         beat = msgspec.msgpack.decode(raw, type=Beat)
         with self._changed:
             self._heard[beat.name] = (self._env.elapsed_s(), beat)
+            for collection, shards in beat.holds.items():
+                self._stood.setdefault(collection, {}).update(dict.fromkeys(shards, beat.settled.get(collection, -1)))
             self._changed.notify_all()
 
     def alive(self, within_s: float = SILENT_S) -> list[str]:
@@ -92,18 +95,11 @@ class Nodes:
         with self._changed:
             return max((beat.settled.get(collection, -1) for _, beat in self._heard.values()), default=-1)
 
-    def all_settled(self, collection: str, epoch: int, down: Iterable[int]) -> bool:
-        """Tell whether all points are where the map of an epoch puts them, also those of nodes that are down, by what they said last."""
-        alive, left = self.alive(), set(down)
+    def all_settled(self, collection: str, epoch: int, shards: int) -> bool:
+        """Tell whether all points are where the map of an epoch puts them, by what was said last of each shard, up or down."""
         with self._changed:
-            beats = [(name, beat) for name, (_, beat) in self._heard.items() if beat.holds.get(collection)]
-        for name, beat in beats:
-            settled = beat.settled.get(collection) == epoch
-            if name in alive and not settled:
-                return False
-            if name not in alive and settled:
-                left.difference_update(beat.holds[collection])
-        return not left
+            stood = self._stood.get(collection, {})
+            return all(stood.get(shard) == epoch for shard in range(shards))
 
     def stored(self, collection: str, shards: int, epoch: int) -> list[int] | None:
         """Return how many points each shard has; None unless each is on one node that lives, and all points stand by a map."""
