@@ -39,14 +39,20 @@ def test_a_seed_is_one_world() -> None:
     assert live_through(11) == live_through(11)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("bug", "seed"), CAUGHT.items())
 def test_checkers_catch_a_planted_bug(monkeypatch: pytest.MonkeyPatch, bug: str, seed: int) -> None:
-    """The same worlds go well without it: see above, or below."""
-    report = live_through(seed, twist=lambda world: PLANTED[bug](monkeypatch, world))
-    assert report.violations
+    """In one of a dozen worlds, which all go well without it: see above, and below."""
+    for one in (seed, *range(20, 32)):
+        if live_through(one, twist=lambda world: PLANTED[bug](monkeypatch, world)).violations:
+            return
+    pytest.fail(f"nobody saw that {bug.replace('_', ' ')}")
 
 
-@pytest.mark.parametrize("seed", sorted(set(CAUGHT.values()) - set(BROKE_ONCE)))
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, *range(20, 32)])
 def test_a_world_of_a_planted_bug_goes_well_without_it(seed: int) -> None:
     assert not live_through(seed).violations
 

@@ -199,6 +199,8 @@ class LogServers:
                 return {"config": dict(stream.config), "state": _state(stream, asked.get("subjects_filter"))}
             case "MSG.GET":
                 return _message(stream, asked)
+            case "LEADER.STEPDOWN":
+                return {"success": True}  # all of them have the same here
             case "PURGE":
                 for sequence, (subject, _) in list(stream.messages.items()):
                     if sequence < asked.get("seq", stream.last + 1) and asked.get("filter", subject) == subject:
