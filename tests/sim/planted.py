@@ -81,7 +81,7 @@ def reads_do_not_wait_for_what_was_written(patch: pytest.MonkeyPatch, _: World) 
 
 
 def answers_leave_out_who_is_down(patch: pytest.MonkeyPatch, _: World) -> None:
-    patch.setattr(Layout, "may_hide", lambda *_: False)
+    patch.setattr(Layout, "may_hide", lambda *_, **__: False)
 
 
 def coverage_is_always_whole(patch: pytest.MonkeyPatch, _: World) -> None:

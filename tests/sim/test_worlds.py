@@ -18,7 +18,7 @@ CAUGHT = {
     "a_write_asked_of_two_nodes_is_done_twice": 14,
     "copies_outlive_a_delete": 1,
     "a_node_skips_an_entry": 1,
-    "reads_do_not_wait_for_what_was_written": 14,
+    "reads_do_not_wait_for_what_was_written": 9,
     "answers_leave_out_who_is_down": 1,
     "coverage_is_always_whole": 7,
     "manifests_that_others_need_are_deleted": 19,
