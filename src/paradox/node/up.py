@@ -37,8 +37,8 @@ START_S, STOP_S, LOOK_S = 60.0, 20.0, 0.02
 RESTART_AFTER_S = 1.0
 DAMAGED = "damaged"
 """Where the last files of a log server are moved that has lost something."""
-QUIET_S, AGAIN_S = 20.0, 300.0
-"""How long a log server is given after help before more of it is heard, and how soon a second start means that starting does not help."""
+QUIET_S = 20.0
+"""How long a log server is given after help before more of it is heard."""
 SHOWN_CHARACTERS = 2_000
 
 
@@ -281,13 +281,14 @@ class LocalCluster:
         child = next((log for log in self._logs() if ill.server in (log.name, log.monitor)), None)
         if child is None or child.running is None or now - child.helped_s < QUIET_S:
             return
-        again = now - child.helped_s < AGAIN_S
         child.helped_s = now
-        if ill.refill and (ill.kind == "lost" or again):
+        if not ill.refill:  # while another is not well either, this one may have what nobody else has
+            return
+        if ill.kind == "lost":
             self._tell(f"{child.name} {ill.what}")
             child.stop(hangs=True)
             self._refill(child)
-        elif ill.kind != "lost":
+        else:
             self._tell(f"{child.name} {ill.what}; it is started again")
             child.stop(hangs=True)
             self._start_again(child)
