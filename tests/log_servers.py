@@ -145,3 +145,15 @@ def log_servers(folder: Path, count: int = 1, hosts: Sequence[Host] = ()) -> Ite
         yield servers
     finally:
         servers.stop()
+
+
+def flip(block: Path) -> None:
+    """Flip a bit in the middle of a file."""
+    content = bytearray(block.read_bytes())
+    content[len(content) // 2] ^= 1
+    block.write_bytes(content)
+
+
+def cut(block: Path) -> None:
+    """Cut a file to half its length."""
+    block.write_bytes(block.read_bytes()[: block.stat().st_size // 2])

@@ -16,7 +16,7 @@ import pytest
 import paradox
 from cluster.members import LOOK_S, WAIT_S, Members, members
 from cluster.test_up import up
-from log_servers import LogServers, log_servers
+from log_servers import LogServers, cut, flip, log_servers
 from paradox.client.sync import Collection, Database
 from paradox.log.jetstream import STREAM, Streams
 from paradox.node.env import RealEnv
@@ -27,16 +27,6 @@ from paradox.wire.nats import NatsBus
 POINTS, TOGETHER = 12_000, 200
 TEXT = "x" * 2_000
 """So that a log has several files."""
-
-
-def flip(block: Path) -> None:
-    content = bytearray(block.read_bytes())
-    content[len(content) // 2] ^= 1
-    block.write_bytes(content)
-
-
-def cut(block: Path) -> None:
-    block.write_bytes(block.read_bytes()[: block.stat().st_size // 2])
 
 
 HARMS: dict[str, Callable[[Path], Any]] = {"a flipped bit": flip, "a file cut short": cut, "a file that is gone": Path.unlink}

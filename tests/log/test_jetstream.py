@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.log import LogConformance, entries
-from log_servers import LogServers, log_servers
+from log_servers import LogServers, cut, flip, log_servers
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
 from paradox.log import jetstream, message
 from paradox.log.jetstream import JetStreamLog, Streams
@@ -233,16 +233,6 @@ def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogS
         assert [bytes(body) for _, body in there.read(0)] == bodies
     beside.bus.close()
     streams.bus.close()
-
-
-def flip(block: Path) -> None:
-    content = bytearray(block.read_bytes())
-    content[len(content) // 2] ^= 1
-    block.write_bytes(content)
-
-
-def cut(block: Path) -> None:
-    block.write_bytes(block.read_bytes()[: block.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
