@@ -36,7 +36,6 @@ class Network:
         self.rough = False
         self.serving: dict[str, SimBus] = {}
         self.hearing: dict[str, list[SimBus]] = {}
-        self.lost = 0
         self._arrived: dict[tuple[int, str], float] = {}
 
     def pass_on(self, bus: SimBus, way: str, call: Callable[[], None]) -> None:
@@ -48,7 +47,6 @@ class Network:
             delay += dice.random() * LATE_S if dice.random() < LATE else 0.0
             lost = lost or dice.random() < LOST
         if lost:
-            self.lost += 1
             return
         when = max(self.loop.now + delay, self._arrived.get((bus.number, way), 0.0))
         self._arrived[bus.number, way] = when

@@ -16,7 +16,7 @@ from paradox.sim.checks import check
 from paradox.sim.clients import COLLECTION, Client
 from paradox.sim.disk import SimDisk
 from paradox.sim.env import SimEnv
-from paradox.sim.loop import Loop, Stuck, Task
+from paradox.sim.loop import Loop, Stuck
 from paradox.sim.network import Network, SimBus
 from paradox.sim.servers import LogServers
 
@@ -52,7 +52,6 @@ class Node:
         self.disk = disk
         self.bus: SimBus | None = None
         self.member: Member | None = None
-        self.boot: Task | None = None
 
 
 class World:
@@ -106,7 +105,7 @@ class World:
             self.loop.sleep(max(0.0, at - self.loop.now))
             self._befall()
         self.loop.sleep(max(0.0, end - self.loop.now))
-        self._heal()
+        self.loop.sleep(AWAY_S)  # whatever was to pass has passed
         for life in lives:
             life.join()
         until = self.loop.now + HEAL_S
@@ -124,7 +123,7 @@ class World:
         before = self.nodes.get(name)
         self.bugs += before.env.bugs if before is not None else []
         self.nodes[name] = node
-        node.boot = self.loop.start(lambda: self._boot(node), "boot", name)
+        self.loop.start(lambda: self._boot(node), "boot", name)
 
     def _boot(self, node: Node) -> None:
         while node.member is None:
@@ -193,9 +192,6 @@ class World:
 
     def _start_servers(self) -> None:
         self.servers.start(election_s=self.dice.uniform(0.1, 2.0))
-
-    def _heal(self) -> None:
-        self.loop.sleep(AWAY_S)  # whatever was to pass has passed
 
     # -- the end
 
