@@ -58,8 +58,11 @@ def ask_shards(held: HeldCollection, asked: AskShards) -> dict[str, Any]:
     position = engine.applied
     known = [TextStatistics(rows, {(field, word): count for field, word, count in counts}) for rows, counts in asked.words]
     answers, visits = {}, []
-    for shard in asked.shards:
-        answers[shard], visited = engine.search_shard(asked.question, shard, known)
+    for place, shard in enumerate(asked.shards):
+        question, numbers = asked.question, asked.queries[place] if asked.queries else []
+        if question.vectors is not None and numbers and len(numbers) < len(question.vectors):
+            question = msgspec.structs.replace(question, vectors=question.vectors[numbers])
+        answers[shard], visited = engine.search_shard(question, shard, known)
         visits += visited
     _refuse_others(held, asked.shards)  # again: one may have been given up meanwhile
     return {

@@ -93,12 +93,12 @@ class Visits:
             numbers = numbers_of(shards)
             some = question if len(numbers) == len(vectors) else msgspec.structs.replace(question, vectors=vectors[numbers])
             plan = numbers.index(self._plan) if self._plan in numbers else None
-            return AskShards(collection="", question=some, shards=shards, plan=plan)
+            queries = [[numbers.index(number) for number in wanted[shard]] for shard in shards] if len(numbers) > 1 else []
+            return AskShards(collection="", question=some, shards=shards, queries=queries, plan=plan)
 
         for shards, reply in self._ask(wanted, asked):
-            numbers = numbers_of(shards)
             for shard, told in self._note(reply, shards):
-                answers |= {(shard, number): answer for number, answer in zip(numbers, told, strict=True)}
+                answers |= {(shard, number): answer for number, answer in zip(wanted[shard], told, strict=True)}
         self.missing |= wanted.keys() - self.answered
         return answers
 

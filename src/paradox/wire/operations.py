@@ -39,6 +39,7 @@ class WeighRegions(msgspec.Struct, frozen=True, kw_only=True):
 class AskShards(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: search these shards, each alone. words: how common the words of each text are everywhere, for text mode.
 
+    queries: for each of the shards the numbers of the queries that it is asked; none = it is asked all.
     Reply: {"shards": {number: [Answer a query]}, "position", "moved", "epoch", "lost": {name: (shard, rows)}, "plan": of query `plan`}.
     position: up to which the node has applied the log; moved: where that moved points from shard to shard last.
     """
@@ -46,6 +47,7 @@ class AskShards(msgspec.Struct, frozen=True, kw_only=True):
     collection: str
     question: Question
     shards: list[int]
+    queries: list[list[int]] = []
     words: list[Any] = []
     plan: int | None = None
 
