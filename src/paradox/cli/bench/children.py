@@ -36,4 +36,23 @@ def opening(**arguments: Any) -> Any:
     return open_and_ask(**arguments)
 
 
-TASKS: Mapping[str, Callable[..., Any]] = {"peer": peer, "opening": opening}
+def searching(**arguments: Any) -> Any:
+    """Search a server without pause, once told to."""
+    from paradox.cli.bench.callers import search_without_pause
+
+    return search_without_pause(**arguments)
+
+
+def writing(**arguments: Any) -> Any:
+    """Write to a server without pause, once told to."""
+    from paradox.cli.bench.callers import write_without_pause
+
+    return write_without_pause(**arguments)
+
+
+TASKS: Mapping[str, Callable[..., Any]] = {
+    "peer": peer,
+    "opening": opening,
+    "searching": searching,
+    "writing": writing,
+}

@@ -6,16 +6,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import numpy as np
 
 from paradox.cli.bench.corpus import Corpus, Truth, find_truth, load, recall
-from paradox.cli.bench.peers import PEERS, Batches, Peer, is_installed, make, release
+from paradox.cli.bench.peers import PEERS, Batches, Payloads, Peer, is_installed, make, release
 from paradox.cli.bench.timing import Writer, in_child, measure, writing
 from paradox.cli.bench.workload import STEPS, payloads, shuffled_buckets
 from paradox.errors import ParadoxError
+from paradox.model.points import Matrix, Vector
 
 EFFORTS = (10, 14, 20, 28, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768)
 RECALL_ASKED = 0.95
@@ -24,6 +25,35 @@ TUNE_QUESTIONS = 250
 BATCH_QUESTIONS = 100
 WRITE_POINTS = 100
 CALLERS = 8
+
+
+class Filled(Protocol):
+    """What is filled with a corpus, in this process or behind a server."""
+
+    @property
+    def batch(self) -> int:
+        """How many points it takes at once."""
+        ...
+
+    def add(self, start: int, vectors: Matrix, payloads: Payloads) -> None:
+        """Add points with the ids from `start` on."""
+        ...
+
+    def finish(self) -> None:
+        """Build the indexes."""
+        ...
+
+
+class Tuned(Protocol):
+    """What has an effort."""
+
+    def set_effort(self, effort: int) -> None:
+        """Set how many candidates the next searches look at."""
+        ...
+
+    def search(self, vector: Vector, below: int | None = None) -> list[int]:
+        """Return the ids of the nearest points."""
+        ...
 
 
 class PeerResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +105,8 @@ def contend(name: str, cache: str, points: int, duration_s: float) -> PeerResult
     peer = make(name)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         peer.open(Path(folder), corpus.vectors.shape[1])
-        inserted_s, searchable_s = _fill(peer, corpus)
-        effort, sweep = _tune(peer, corpus)
+        inserted_s, searchable_s = fill(peer, corpus)
+        effort, sweep = tune(peer, corpus)
         measured = _measure(peer, corpus, duration_s)
         measured |= _measure_beside_writer(peer, corpus, duration_s)
         peer.close()
@@ -94,7 +124,7 @@ def contend(name: str, cache: str, points: int, duration_s: float) -> PeerResult
     )
 
 
-def _fill(peer: Peer, corpus: Corpus) -> tuple[float, float]:
+def fill(peer: Filled, corpus: Corpus) -> tuple[float, float]:
     """Add every point. Return seconds until all were taken and until all were searchable; making payloads is not counted."""
     buckets = shuffled_buckets(len(corpus))
     elapsed_s = 0.0
@@ -110,7 +140,7 @@ def _fill(peer: Peer, corpus: Corpus) -> tuple[float, float]:
     return elapsed_s, elapsed_s + time.perf_counter() - before
 
 
-def _tune(peer: Peer, corpus: Corpus) -> tuple[int, list[tuple[int, float]]]:
+def tune(peer: Tuned, corpus: Corpus) -> tuple[int, list[tuple[int, float]]]:
     """Leave the peer at the smallest effort that reaches RECALL_ASKED on the questions themselves, or at the largest there is.
 
     An effort that does not reach it on the first TUNE_QUESTIONS is not tried on the others.
