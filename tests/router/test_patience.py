@@ -88,7 +88,7 @@ def walk() -> Walk:
 def test_readings_tell_what_each_patience_would_have_found() -> None:
     made = readings([walk()])
     assert [reading.patience for reading in made] == list(PATIENCES)
-    assert visited(walk(), 0) == [0, 1, 2]  # six and nine are fewer than ten
+    assert visited(walk(), 0) == [[0], [1], [2]]  # six and nine are fewer than ten
     assert made[0] == Routing(patience=0, recall=1.0, shards=3.0)
     far, low = [f"far{row}" for row in range(10)], scores(*(-row / 10 for row in range(10)))
     enough = Walk(walk().way, {shard: ([*keys, *far], np.append(found, low)) for shard, (keys, found) in walk().found.items()})

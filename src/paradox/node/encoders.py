@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from paradox.encode.catalogue import EncoderCard, encoders
+from paradox.encode.catalogue import EncoderCard, encoders, resolve
 
-__all__ = ["EncoderCard", "encoders"]
+__all__ = ["EncoderCard", "encoders", "resolve"]

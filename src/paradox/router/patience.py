@@ -144,7 +144,7 @@ def readings(walks: Iterable[Walk]) -> tuple[Routing, ...]:
     wanted = sum(map(len, truths))
     made = []
     for patience in PATIENCES:
-        visits = [visited(walk, patience) for walk in walks]
+        visits = [[shard for wave in visited(walk, patience) for shard in wave] for walk in walks]
         hits = sum(
             len(true & {key for shard in shards for key in walk.found[shard][0]})
             for walk, shards, true in zip(walks, visits, truths, strict=True)
@@ -160,11 +160,11 @@ def nearest_keys(walk: Walk) -> set[Any]:
     return set(sorted(scores, key=lambda key: (-scores[key], str(key)))[:NEIGHBOURS])
 
 
-def visited(walk: Walk, patience: int) -> list[int]:
-    """Return the shards that a query would have visited with this patience."""
-    progress, shards = Progress(walk.way, NEIGHBOURS, patience), []
+def visited(walk: Walk, patience: int) -> list[list[int]]:
+    """Return the shards that a query would have visited with this patience: those together that nothing had to be known for."""
+    progress, waves = Progress(walk.way, NEIGHBOURS, patience), []
     while wave := progress.next():
         for shard in wave:
             progress.take(shard, walk.found[shard][1])
-        shards += wave
-    return shards
+        waves.append(wave)
+    return waves
