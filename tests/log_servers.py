@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from paradox.log.jetstream import Streams
+from paradox.log.streams import Streams
 from paradox.ports.bus import Silence
 
 BINARY = Path(sys.executable).with_name("nats-server")

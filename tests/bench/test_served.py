@@ -67,8 +67,8 @@ def test_what_a_peer_lacks_is_named(monkeypatch: pytest.MonkeyPatch, small: Corp
 
 
 def test_a_server_that_ends_before_it_answers_is_said() -> None:
-    with pytest.raises(Unavailable, match="thing does not answer"), running([sys.executable, "-c", ""]) as process:
-        wait_for_port(free_port(), process, "thing")
+    with pytest.raises(Unavailable, match="thing does not answer"), running([sys.executable, "-c", ""]) as program:
+        wait_for_port(free_port(), program, "thing")
 
 
 def test_one_server_gives_every_figure(small: Corpus, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_one_server_gives_every_figure(small: Corpus, tmp_path: Path) -> None:
 def test_a_cluster_is_known_by_what_it_wrote(tmp_path: Path) -> None:
     listed = [{"role": "log", "name": "log1", "pid": 7, "url": "nats://a"}, {"role": "node", "name": "n1", "pid": 8, "url": "n1"}]
     (tmp_path / "cluster.json").write_text(json.dumps({"processes": listed}))
-    started = Started(address="http://b", folder=str(tmp_path), processes=[])
+    started = Started(address="http://b", folder=str(tmp_path), programs=[])
     assert started.listed()["n1"].pid == 8
 
 

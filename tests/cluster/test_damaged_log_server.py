@@ -15,10 +15,12 @@ import pytest
 
 import paradox
 from cluster.members import LOOK_S, WAIT_S, Members, members
+from cluster.test_bad_days import TWO, Writing
 from cluster.test_up import up
 from log_servers import LogServers, cut, flip, log_servers
 from paradox.client.sync import Collection, Database
-from paradox.log.jetstream import STREAM, Streams
+from paradox.log.jetstream import JetStreamLog
+from paradox.log.streams import STREAM, Streams
 from paradox.node.env import RealEnv
 from paradox.node.log_server import look_at
 from paradox.ports.bus import Silence
@@ -33,10 +35,10 @@ HARMS: dict[str, Callable[[Path], Any]] = {"a flipped bit": flip, "a file cut sh
 
 
 def filled(database: Database) -> Collection:
-    collection = database.collection("notes", dimensions=4)
-    vectors = np.random.default_rng(1).normal(size=(POINTS, 4)).astype(np.float32)
+    collection = database.collection("notes", **TWO)
+    vectors = np.random.default_rng(1).normal(size=(POINTS, 2)).astype(np.float32)
     for start in range(0, POINTS, TOGETHER):
-        ids = list(range(start, start + TOGETHER))
+        ids = [-1 - number for number in range(start, start + TOGETHER)]
         collection.add(ids=ids, vectors=vectors[start : start + TOGETHER], payload=[{"text": TEXT}] * TOGETHER)
     return collection
 
@@ -49,8 +51,9 @@ def streams_of(urls: list[str]) -> Iterator[Streams]:
 
 
 def stream_of(streams: Streams) -> str:
-    [name] = streams.logs()
-    return f"{STREAM}{name}"
+    """Return the stream of the longest log."""
+    names = streams.logs()
+    return f"{STREAM}{max(names, key=lambda name: JetStreamLog(streams, name).last)}"
 
 
 def wait_for(what: str, is_so: Callable[[], Any]) -> Any:
@@ -107,12 +110,12 @@ def test_the_watchdog_sees_it_steps_it_away_and_says_so(nodes: Members, harm: st
         assert "of 'notes'" in alarm["what"]
         assert "empties it" in alarm["hint"]
         wait_for("it leads still", lambda: servers.leader(streams, stream) != victim)
-        collection.add(ids=["after"], vectors=[[1.0, 2.0, 3.0, 4.0]])
+        collection.add(ids=["after"], vectors=[[1.0, 2.0]])
         servers.empty(victim)
         wait_for("it is not filled", lambda: len(set(messages(servers.urls_of_monitors, stream))) == 1)
         wait_for("it stays ill", lambda: database.status()["healthy"])
         servers.make_lead(streams, stream, victim)
-        log = Streams(streams.bus, env=RealEnv()).open_log(stream.removeprefix(STREAM), replicas=3)
+        log = JetStreamLog(Streams(streams.bus, env=RealEnv()), stream.removeprefix(STREAM))
         assert sum(1 for _ in log.read(0)) == log.last
         assert log.first == 1
     assert collection.count() == POINTS + 1
@@ -129,25 +132,25 @@ def test_under_one_command_it_is_emptied_and_filled_again(tmp_path: Path, harm: 
             stream = stream_of(streams)
             leader = streams.persist(f"STREAM.INFO.{stream}", {})["cluster"]["leader"]
             victim = min(name for name in logs if name != leader)
-            before = cluster.listed()[victim]["pid"]
-            os.kill(before, signal.SIGTERM)  # so that it does not do again what the servers agreed on lately, which would heal it
-            cluster.wait_until_back(victim, before)
-            before = cluster.listed()[victim]["pid"]
-            blocks = sorted((cluster.folder / victim).rglob(f"{stream}/msgs/*.blk"), key=lambda path: int(path.stem))
-            HARMS[harm](blocks[1])
-            cluster.kill(victim)
-            cluster.wait_until_back(victim, before)
+            with Writing(collection) as writing:
+                writing.wait_for_more()
+                before = cluster.listed()[victim]["pid"]
+                os.kill(before, signal.SIGTERM)  # so that it does not do again what the servers agreed on lately, which would heal it
+                cluster.wait_until_back(victim, before)
+                before = cluster.listed()[victim]["pid"]
+                blocks = sorted((cluster.folder / victim).rglob(f"{stream}/msgs/*.blk"), key=lambda path: int(path.stem))
+                HARMS[harm](blocks[1])
+                cluster.kill(victim)
+                cluster.wait_until_back(victim, before)
+                lead(streams, stream, victim)
+                wait_for("it is not emptied", (cluster.folder / "damaged" / victim).exists)
+                wait_for("it stays ill", lambda: database.status()["healthy"])
+                writing.wait_for_more()
             lead(streams, stream, victim)
-            collection.add(ids=["amid"], vectors=[[1.0, 2.0, 3.0, 4.0]])
-            wait_for("it is not emptied", (cluster.folder / "damaged" / victim).exists)
-            wait_for("it stays ill", lambda: database.status()["healthy"])
-            collection.add(ids=["after"], vectors=[[1.0, 2.0, 3.0, 4.0]])
-            lead(streams, stream, victim)
-            log = streams.open_log(stream.removeprefix(STREAM), replicas=3)
+            log = JetStreamLog(streams, stream.removeprefix(STREAM))
             assert sum(1 for _ in log.read(0)) == log.last
             assert log.first == 1
-        assert collection.count() == POINTS + 2
-        assert {hit.id for hit in collection.scroll()} == {*range(POINTS), "amid", "after"}
+            writing.expect_all()
 
 
 def lead(streams: Streams, stream: str, server: str) -> None:
@@ -169,4 +172,4 @@ def test_a_log_server_that_cannot_start_with_what_it_has_is_filled_by_the_others
         assert database["notes"].count() == POINTS
         wait_for("it stays ill", lambda: database.status()["healthy"])
         with streams_of([cluster.listed()["log2"]["url"]]) as streams:
-            assert sum(1 for _ in streams.open_log(stream.removeprefix(STREAM), replicas=3).read(0)) >= POINTS // TOGETHER
+            assert sum(1 for _ in JetStreamLog(streams, stream.removeprefix(STREAM)).read(0)) >= POINTS // TOGETHER

@@ -12,8 +12,10 @@ import pytest
 from conformance.log import LogConformance, entries
 from log_servers import LogServers, cut, flip, log_servers
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
-from paradox.log import jetstream, message
-from paradox.log.jetstream import JetStreamLog, Streams
+from paradox.log import message
+from paradox.log.jetstream import JetStreamLog, drop_log, open_log
+from paradox.log.register import Register
+from paradox.log.streams import STREAM, Streams
 from paradox.model.events import LeaderSteppedAway
 from paradox.node.env import RealEnv
 from paradox.ports.bus import Silence
@@ -28,7 +30,7 @@ def connected(urls: Sequence[str]) -> Streams:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers set aside what a log may take: many logs share one disk here."""
-    monkeypatch.setattr(jetstream.Streams.open_log, "__kwdefaults__", {"replicas": 1, "bytes_max": 64 << 20, "incarnation": 1})
+    monkeypatch.setattr(open_log, "__kwdefaults__", {"replicas": 1, "bytes_max": 64 << 20, "incarnation": 1})
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +54,23 @@ def name(request: pytest.FixtureRequest) -> str:
 class TestJetStreamLog(LogConformance):
     @pytest.fixture
     def log(self, streams: Streams, name: str) -> Log:
-        return streams.open_log(name)
+        return open_log(streams, name)
 
 
 def test_logs_are_listed_and_dropped(streams: Streams, name: str) -> None:
-    streams.open_log(name).append([[b"one"]])
+    open_log(streams, name).append([[b"one"]])
     assert name in streams.logs()
-    streams.drop_log(name)
-    streams.drop_log(name)
+    drop_log(streams, Register(streams, replicas=1), name)
+    drop_log(streams, Register(streams, replicas=1), name)
     assert name not in streams.logs()
-    assert streams.open_log(name, incarnation=7).incarnation == 7
+    assert open_log(streams, name, incarnation=7).incarnation == 7
 
 
 def test_another_program_sees_what_was_appended(streams: Streams, servers: LogServers, name: str) -> None:
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     log.append([[b"one"], [b"two" * 400_000]])
     other = connected(servers.urls)
-    there = other.open_log(name)
+    there = open_log(other, name)
     assert entries(there) == [(1, b"one"), (2, b"two" * 400_000)]
     there.append([[b"three"]])
     assert (log.last, log.refresh()) == (2, 3)
@@ -77,7 +79,7 @@ def test_another_program_sees_what_was_appended(streams: Streams, servers: LogSe
 
 
 def test_of_two_that_append_at_once_one_is_told_so(streams: Streams, name: str) -> None:
-    one, other = streams.open_log(name), streams.open_log(name)
+    one, other = open_log(streams, name), open_log(streams, name)
     assert one.append([[b"first"]]) == 1
     for bodies in ([[b"second"]], [[b"second"], [b"third"]]):
         with pytest.raises(LogConflict, match="another program appended"):
@@ -89,7 +91,7 @@ def test_of_two_that_append_at_once_one_is_told_so(streams: Streams, name: str) 
 
 def test_an_attempt_that_nobody_acknowledged_is_found_again(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The messages arrive, the answer is lost: trying again must add nothing."""
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     publish, lost = Streams.publish, [True, True]
 
     def losing(*given: object, **named: object) -> object:
@@ -107,10 +109,10 @@ def test_an_attempt_that_nobody_acknowledged_is_found_again(streams: Streams, na
 
 def test_entries_are_read_from_the_middle_of_many_messages(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message, "CHUNK_BYTES", 10)
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     bodies = [bytes([65 + number % 26]) * (7 * number % 41) for number in range(60)]
     log.append([[body] for body in bodies])
-    fresh = streams.open_log(name)
+    fresh = open_log(streams, name)
     for after in (0, 1, 17, 40, 58, 59, 60):
         assert entries(fresh, after) == [(number + 1, body) for number, body in enumerate(bodies)][after:]
     fresh.trim(30)
@@ -123,7 +125,7 @@ def test_entries_are_read_from_the_middle_of_many_messages(streams: Streams, nam
 
 
 def test_a_log_that_is_full_says_so_and_adds_nothing(streams: Streams, name: str) -> None:
-    log = streams.open_log(name, bytes_max=100_000)
+    log = open_log(streams, name, bytes_max=100_000)
     log.append([[b"x" * 60_000]])
     with pytest.raises(StoreFull, match="no room"):
         log.append([[b"y" * 60_000]])
@@ -132,16 +134,16 @@ def test_a_log_that_is_full_says_so_and_adds_nothing(streams: Streams, name: str
 
 
 def test_a_log_that_is_deleted_under_its_users(streams: Streams, name: str) -> None:
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     log.append([[b"one"]])
-    streams.drop_log(name)
+    drop_log(streams, Register(streams, replicas=1), name)
     for work in (log.refresh, lambda: entries(log), lambda: log.append([[b"two"]])):
         with pytest.raises(LogUnavailable, match="was deleted"):
             work()
 
 
 def test_what_something_else_put_into_the_log_is_found(streams: Streams, name: str) -> None:
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     log.append([[b"one"]])
     streams.publish(name, [b"not ours"], after=1, batch="b")
     with pytest.raises(LogCorrupt, match=r"message 2 of log .* is not what was written"):
@@ -169,7 +171,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServers]:
 def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, name: str, victims: str) -> None:
     """A writer goes on through the deaths; what it was told is there is there, each entry once and in order."""
     streams = connected(three.urls)
-    log = streams.open_log(name, replicas=3)
+    log = open_log(streams, name, replicas=3)
     acknowledged: list[bytes] = []
     written, stop = threading.Event(), threading.Event()
     failures: list[BaseException] = []
@@ -194,7 +196,7 @@ def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, na
     thread = threading.Thread(target=write)
     thread.start()
     assert written.wait(30)
-    leader = three.leader(streams, f"{jetstream.STREAM}{name}")
+    leader = three.leader(streams, f"{STREAM}{name}")
     dead = {"the leader": [leader], "two of three": [leader, (leader + 1) % 3], "all": [0, 1, 2]}[victims]
     three.kill(*dead)
     three.start(*dead)
@@ -208,7 +210,7 @@ def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, na
     assert len(acknowledged) > before
     assert [bytes(body) for _, body in log.read(0)] == acknowledged
     fresh = connected(three.urls)
-    assert [bytes(body) for _, body in fresh.open_log(name, replicas=3).read(0)] == acknowledged
+    assert [bytes(body) for _, body in open_log(fresh, name, replicas=3).read(0)] == acknowledged
     fresh.bus.close()
     streams.bus.close()
 
@@ -216,19 +218,19 @@ def test_killed_servers_lose_nothing_that_was_acknowledged(three: LogServers, na
 def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogServers, name: str) -> None:
     """The file is changed while its server is down, which then answers its own callers."""
     streams = connected(three.urls)
-    log = streams.open_log(name, replicas=3)
+    log = open_log(streams, name, replicas=3)
     bodies = [b"%04d" % number * 2_000 for number in range(50)]
     for body in bodies:
         log.append([[body]])
-    victim = (three.leader(streams, f"{jetstream.STREAM}{name}") + 1) % 3
+    victim = (three.leader(streams, f"{STREAM}{name}") + 1) % 3
     three.kill(victim)
-    [block] = three.blocks(victim, f"{jetstream.STREAM}{name}")
+    [block] = three.blocks(victim, f"{STREAM}{name}")
     content = bytearray(block.read_bytes())
     content[content.index(b"0025" * 100) + 50] ^= 1
     block.write_bytes(content)
     three.start(victim)
     beside = connected([three.urls[victim]])
-    there = beside.open_log(name)
+    there = open_log(beside, name)
     for _ in range(3):
         assert [bytes(body) for _, body in there.read(0)] == bodies
     beside.bus.close()
@@ -238,9 +240,9 @@ def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogS
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
 def test_a_damaged_leader_is_stepped_away_and_nothing_is_lost(three: LogServers, name: str, harm: Callable[[Path], None]) -> None:
     """A file in the midst of the leader's has lost messages; whoever reads or appends has another server lead."""
-    stream = f"{jetstream.STREAM}{name}"
+    stream = f"{STREAM}{name}"
     streams = connected(three.urls)
-    log = streams.open_log(name, replicas=3, bytes_max=1 << 30)
+    log = open_log(streams, name, replicas=3, bytes_max=1 << 30)
     bodies = [b"%06d" % number * 500 for number in range(10_000)]
     for start in range(0, 10_000, 100):
         log.append([[body] for body in bodies[start : start + 100]])
@@ -250,7 +252,7 @@ def test_a_damaged_leader_is_stepped_away_and_nothing_is_lost(three: LogServers,
     three.start(victim)
     three.make_lead(streams, stream, victim)
     fresh = connected(three.urls)
-    there = fresh.open_log(name, replicas=3)
+    there = open_log(fresh, name, replicas=3)
     assert [bytes(body) for _, body in there.read(0)] == bodies
     three.make_lead(streams, stream, victim)
     assert there._of_a_sound_leader(lambda: there._head(5_200)).position == 5_200
@@ -285,7 +287,7 @@ HARMS: dict[str, Callable[[Found], Found]] = {
 def test_what_a_server_shows_is_checked_and_the_leader_asked(
     streams: Streams, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     bodies = [b"%d" % number * 10 for number in range(8)]
     log.append([[body] for body in bodies])
     fetch, asked = Streams.fetch, []
@@ -300,7 +302,7 @@ def test_what_a_server_shows_is_checked_and_the_leader_asked(
 
 
 def test_damage_that_every_server_shows_is_said(streams: Streams, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = streams.open_log(name)
+    log = open_log(streams, name)
     log.append([[b"one"], [b"two"], [b"three"]])
     honest = JetStreamLog._message
 
@@ -314,3 +316,30 @@ def test_damage_that_every_server_shows_is_said(streams: Streams, name: str, mon
     assert bytes(next(reading)[1]) == b"one"
     with pytest.raises(LogCorrupt, match=r"message 2 of log .* is not what was written"):
         next(reading)
+
+
+def test_a_leader_that_lost_the_beginning_is_not_taken_for_one_that_trimmed(three: LogServers, name: str) -> None:
+    """So does a server begin that was emptied and is filled while others append: from where it came in."""
+    stream = f"{STREAM}{name}"
+    streams = connected(three.urls)
+    log = open_log(streams, name, replicas=3, bytes_max=1 << 30)
+    bodies = [b"%06d" % number * 500 for number in range(10_000)]
+    for start in range(0, 10_000, 100):
+        log.append([[body] for body in bodies[start : start + 100]])
+    victim = (three.leader(streams, stream) + 1) % 3
+    three.restart(victim)
+    three.kill(victim)
+    three.blocks(victim, stream)[0].unlink()
+    three.blocks(victim, stream)[0].with_name("index.db").unlink(missing_ok=True)
+    three.start(victim)
+    three.make_lead(streams, stream, victim)
+    fresh = connected(three.urls)
+    there = open_log(fresh, name, replicas=3)
+    assert there.first == 1
+    assert [bytes(body) for _, body in there.read(0)] == bodies
+    assert three.leader(streams, stream) != victim
+    log.trim(5_000)
+    assert there.refresh() == 10_000
+    assert there.first == 5_001
+    fresh.bus.close()
+    streams.bus.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from paradox.log.jetstream import STREAM
+from paradox.log.streams import STREAM
 from paradox.node.log_server import Kept
 from paradox.node.watchdog import LOOK_S, LOOKS, SILENT_S, STUCK_S, Fault, Watchdog
 

@@ -9,7 +9,8 @@ import pytest
 
 from conformance.bus import BusConformance
 from conformance.log import LogConformance
-from paradox.log.jetstream import Streams
+from paradox.log.jetstream import open_log
+from paradox.log.streams import Streams
 from paradox.sim.env import SimEnv
 from paradox.sim.loop import Loop
 from paradox.sim.network import Network, SimBus
@@ -34,7 +35,7 @@ class TestSimLogServers(LogConformance):
 
     @pytest.fixture
     def log(self, loop: Loop, network: Network) -> Any:
-        return Within(loop, within(loop, lambda: Streams(SimBus(network, "one"), env=SimEnv(loop, "one")).open_log("log")))
+        return Within(loop, within(loop, lambda: open_log(Streams(SimBus(network, "one"), env=SimEnv(loop, "one")), "log")))
 
 
 class TestSimBus(BusConformance):

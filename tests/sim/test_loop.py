@@ -22,6 +22,17 @@ def test_time_passes_only_while_all_wait(loop: Loop) -> None:
     assert loop.now == 3600
 
 
+def test_going_round_in_circles_is_told(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paradox.sim.loop.STEPS_AT_ONCE_MAX", 100)
+
+    def spin() -> None:
+        while True:
+            loop.let_others_go()
+
+    with pytest.raises(Stuck, match=r"100 steps were made at 0\.000 s"):
+        loop.run(spin, until=1)
+
+
 def order_of(seed: int) -> list[int]:
     loop, order = Loop(seed), list[int]()
 

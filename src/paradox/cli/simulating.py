@@ -64,16 +64,18 @@ def _reports(first: int, worlds: int | None, seconds: float | None, jobs: int) -
     until = None if seconds is None else time.monotonic() + seconds
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=WORLDS_A_CHILD) as pool:
-        running: set[Future[Report]] = set()
+        running: dict[Future[Report], int] = {}
+        places = list(range(jobs))
         begun = 0
         while True:
-            while len(running) < jobs and (worlds is None or begun < worlds) and (until is None or time.monotonic() < until):
-                running.add(pool.submit(live_through, first + begun))
+            while places and (worlds is None or begun < worlds) and (until is None or time.monotonic() < until):
+                place = places.pop()
+                running[pool.submit(live_through, first + begun, place=place)] = place
                 begun += 1
             if not running:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for one in done:
+            for one in wait(running, return_when=FIRST_COMPLETED).done:
+                places.append(running.pop(one))
                 yield one.result()
 
 

@@ -2,24 +2,26 @@
 
 An entry is one message, or several when it is large; all messages of one append are one atomic batch, on the condition that nobody
 else appended since. Messages carry a chain of checksums (`message.py`), so a server that lost or changed something below the log is found
-out by whoever reads; the leader is asked instead, and where that has it neither, another is made to lead.
+out by whoever reads; the leader is asked instead, and where that has it neither, another is made to lead. How far a log was trimmed stands
+in the register before it is done, so a leader that lost the beginning is not taken for one that trimmed it.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
 from paradox.log.frame import refuse_if_beyond
 from paradox.log.message import HEADER, Head, Mark, decode_head, fault_of, messages_of
+from paradox.log.register import Register
+from paradox.log.streams import AGAIN_S, FULL, NO_STREAM, PERSIST_S, STREAM, SUBJECT, WRONG_LAST, Streams
 from paradox.model.events import LeaderSteppedAway
-from paradox.ports.bus import Bus, Silence
-from paradox.ports.env import Env
+from paradox.ports.bus import Silence
 from paradox.ports.log import Body
 
 Told = TypeVar("Told")
@@ -27,35 +29,22 @@ MESSAGES_MAX = 1_000
 """Messages that JetStream takes as one batch."""
 BYTES_MAX = 4 << 30
 """Of one log, on each server; servers set that much aside. A log is trimmed once a snapshot covers it."""
-READ_MESSAGES, READ_BYTES = 256, 8 << 20  # fetched at a time
 CHECK_BYTES = 512 << 10
 """Fetched at a time by who only checks: so little that each server is asked for some of each of its files."""
-REPLY_S = 5.0
-PERSIST_S = 20.0
-"""How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
-AGAIN_S = 0.2
-MOVE_AFTER_S = 7.0  # then another server is asked, for this one may be cut off
 DUPLICATES_S = 120
 ASK_LEADER_AFTER = 3  # replies that bring nothing new; then message by message
 AGAIN_MAX, LEADERS_MAX = 5, 3
 """How often a leader is asked for what it seems to have lost (elected just now, it may soon know better), and how many leaders are."""
-WRONG_LAST, FULL, NO_STREAM, NO_MESSAGE, NO_PEERS = 10071, 10077, 10059, 10037, 10005
-SUBJECT, STREAM = "paradox.log", "PARADOX_LOG_"
-SEQUENCE = "Nats-Sequence"
 APPENDED = "paradox.appended"
 """Where it is said which log has grown."""
+TRIMMED = "trimmed"
+"""Under which the register keeps how far each log was trimmed, as the sequence of a message."""
 
 
-class Streams:
-    """The streams of NATS servers, over a bus to them. Thread-safe."""
-
-    def __init__(self, bus: Bus, *, env: Env) -> None:
-        self.bus = bus
-        self.env = env
-
-    def open_log(self, name: str, *, replicas: int = 1, bytes_max: int = BYTES_MAX, incarnation: int = 1) -> JetStreamLog:
-        """Open a log, and create it when there is none. replicas: servers that keep it. Raises LogUnavailable, LogCorrupt, FormatTooNew."""
-        config = {
+def open_log(streams: Streams, name: str, *, replicas: int = 1, bytes_max: int = BYTES_MAX, incarnation: int = 1) -> JetStreamLog:
+    """Open a log, and create it when there is none. replicas: servers that keep it. Raises LogUnavailable, LogCorrupt, FormatTooNew."""
+    streams.create(
+        {
             "name": f"{STREAM}{name}",
             "subjects": [f"{SUBJECT}.{name}"],
             "storage": "file",
@@ -68,75 +57,15 @@ class Streams:
             "allow_atomic": True,
             "metadata": {"paradox.incarnation": str(incarnation)},
         }
-        self.create(config)
-        return JetStreamLog(self, name)
+    )
+    return JetStreamLog(streams, name)
 
-    def find_log(self, name: str) -> JetStreamLog:
-        """Open a log that is there. Raises LogUnavailable, also when it is there no more: a new one in its place would hide that."""
-        return JetStreamLog(self, name)
 
-    def create(self, config: Mapping[str, Any]) -> None:
-        """Create a stream when there is none of its name. Raises LogUnavailable."""
-        if "error" in self.persist(f"STREAM.INFO.{config['name']}", {}):
-            self.persist(f"STREAM.CREATE.{config['name']}", config)
-
-    def drop_log(self, name: str) -> None:
-        """Delete a log; no error when there is none. Raises LogUnavailable."""
-        self.persist(f"STREAM.DELETE.{STREAM}{name}", {})
-
-    def logs(self) -> list[str]:
-        """Return the names of all logs, sorted. Raises LogUnavailable."""
-        found = self.persist("STREAM.NAMES", {}).get("streams") or []
-        return sorted(name.removeprefix(STREAM) for name in found if name.startswith(STREAM))
-
-    def api(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask JetStream's API once. Raises Silence when nobody answers."""
-        answer: dict[str, Any] = json.loads(self.bus.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout_s=REPLY_S))
-        return answer
-
-    def persist(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask until somebody answers, PERSIST_S at most. Raises LogUnavailable."""
-        until, move_s = self.env.elapsed_s() + PERSIST_S, self.env.elapsed_s() + MOVE_AFTER_S
-        while True:
-            try:
-                answer = self.api(verb, body)
-                error = answer.get("error")
-                if error is None or error.get("err_code") in (NO_STREAM, NO_MESSAGE):
-                    return answer
-                reason = str(error.get("description"))
-                lasting = error.get("code") not in (503, 408) and error.get("err_code") != NO_PEERS  # servers that have just come
-            except Silence as silence:
-                reason, lasting = silence.reason, False
-            if not lasting and self.env.elapsed_s() > move_s:
-                self.bus.move()
-                move_s += MOVE_AFTER_S
-            if lasting or self.env.elapsed_s() > until:
-                raise LogUnavailable(f"the log servers do not do {verb.split('.')[0].lower()}: {reason}", hint="look at their logs")
-            self.bus.wait(AGAIN_S)
-
-    def publish(self, name: str, messages: Sequence[bytes], *, after: int, batch: str) -> dict[str, Any]:
-        """Publish messages as one atomic batch if `after` is the last sequence. Return the acknowledgement. Raises Silence."""
-        condition = {"Nats-Expected-Last-Sequence": str(after)}
-        headers: list[dict[str, str]] = [{}]
-        if len(messages) > 1:
-            headers = [{"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)} for number in range(1, len(messages) + 1)]
-            headers[-1]["Nats-Batch-Commit"] = "1"
-        headers[0] |= condition
-        before = list(zip(messages[:-1], headers[:-1], strict=True))
-        reply = self.bus.request(f"{SUBJECT}.{name}", messages[-1], headers=headers[-1], before=before, timeout_s=REPLY_S)
-        return dict(json.loads(reply))
-
-    def step_away(self, stream: str, *, preferred: str = "") -> None:
-        """Ask the leader of a stream to let another server lead, a preferred one. Nothing happens when it does not answer."""
-        with suppress(Silence):
-            self.api(f"STREAM.LEADER.STEPDOWN.{stream}", {"placement": {"preferred": preferred}} if preferred else {})
-
-    def fetch(self, name: str, after: int, *, bytes_max: int = READ_BYTES) -> list[tuple[int, bytes]]:
-        """Return some (sequence, message) after a sequence, from whichever server answers. It may lag. Raises Silence."""
-        body = json.dumps({"seq": after + 1, "batch": READ_MESSAGES, "max_bytes": bytes_max}).encode()
-        subject = f"$JS.API.DIRECT.GET.{STREAM}{name}"
-        found = self.bus.collect(subject, body, until=lambda headers: SEQUENCE not in headers, timeout_s=REPLY_S)
-        return [(int(headers[SEQUENCE]), message) for message, headers in found]
+def drop_log(streams: Streams, register: Register, name: str) -> None:
+    """Delete a log; no error when there is none. Raises LogUnavailable."""
+    streams.persist(f"STREAM.DELETE.{STREAM}{name}", {})
+    with suppress(KeyError):
+        register.delete(f"{TRIMMED}.{name}", revision=register.get(f"{TRIMMED}.{name}")[1])
 
 
 class _Trimmed(LogCorrupt):
@@ -147,7 +76,7 @@ class JetStreamLog:
     """Entries in one stream. Any number of programs may append: who was not first is told so by LogConflict. Thread-safe."""
 
     def __init__(self, streams: Streams, name: str) -> None:
-        """For `Streams.open_log`, which see."""
+        """Open a log that is there. Raises LogUnavailable, also when it is there no more: a new one in its place would hide that."""
         self._streams = streams
         self._name = name
         self._env = streams.env
@@ -236,7 +165,7 @@ class JetStreamLog:
             except Silence as silence:
                 reason = silence.reason
                 self._refuse_if_deleted()
-            if self._env.elapsed_s() > until:
+            if self._env.elapsed_s() >= until:
                 raise LogUnavailable(
                     f"no majority of the log servers answers: {reason}", hint="whether this write is there will be known when they do"
                 )
@@ -331,20 +260,19 @@ class JetStreamLog:
 
     def _of_a_sound_leader(self, ask: Callable[[], Told]) -> Told:
         """Ask the leader again while it has not what was written, then the next leader. Raises LogCorrupt when none has it, _Trimmed."""
-        attempts = AGAIN_MAX * (LEADERS_MAX if self._replicas > 1 else 1)
-        for attempt in range(1, attempts + 1):
+        for attempt in count(1):
             try:
                 return ask()
             except _Trimmed:
                 raise
             except LogCorrupt as fault:
-                if attempt == attempts:
+                if attempt == AGAIN_MAX * (LEADERS_MAX if self._replicas > 1 else 1):
                     raise
                 if attempt % AGAIN_MAX == 0:
                     self._env.record(LeaderSteppedAway(log=self._name, reason=fault.message))
                     self._streams.step_away(f"{STREAM}{self._name}")
                 self._streams.bus.wait(AGAIN_S)
-        raise AssertionError("the last attempt raises")
+        raise AssertionError("it counts for ever")
 
     def check_on(self, mark: Mark | None) -> tuple[Mark | None, LogCorrupt | None]:
         """Read a little further than a mark, from any one server; return how far that came, None at the end, and what was found wrong.
@@ -390,6 +318,11 @@ class JetStreamLog:
         state = self._state()
         with self._lock:
             self._incarnation = int(state["metadata"].get("paradox.incarnation", 1))
+            if state["first_seq"] > self._first_sequence and state["first_seq"] - 1 > self._trimmed()[0]:
+                raise LogCorrupt(
+                    f"log {self._name!r} begins at message {state['first_seq']} on its leader, which nobody trimmed",
+                    hint="a server lost the beginning: step it away and see whether another has it",
+                )
             if state["first_seq"] != self._first_sequence and state["messages"]:
                 self._first_sequence, self._first = state["first_seq"], self._head(state["first_seq"]).position
             if state["last_seq"] > self._last.sequence:
@@ -410,7 +343,7 @@ class JetStreamLog:
         message = self._message(sequence)
         if message is not None:
             return message
-        if sequence < self._state()["first_seq"]:
+        if sequence < self._state()["first_seq"] and sequence <= self._trimmed()[0]:
             raise _Trimmed(f"message {sequence} of log {self._name!r} was trimmed", hint="start from a snapshot that is newer")
         raise LogCorrupt(f"log {self._name!r} has lost message {sequence}", hint="see whether another server has it")
 
@@ -439,7 +372,25 @@ class JetStreamLog:
         while self._look().position > self._first and through >= self._first:
             with suppress(_Trimmed):
                 mark = self._mark_before(min(through, self.last - 1) + 1)
+                self._note_trimmed(mark.sequence)
                 self._streams.persist(f"STREAM.PURGE.{STREAM}{self._name}", {"seq": mark.sequence + 1})
+
+    def _trimmed(self) -> tuple[int, int]:
+        """Return the last message that was or will be trimmed, 0 = none, and the register's revision of that."""
+        try:
+            value, revision = self._register().get(f"{TRIMMED}.{self._name}")
+        except KeyError:
+            return 0, 0
+        return int(value), revision
+
+    def _note_trimmed(self, sequence: int) -> None:
+        """Say that messages up to this one will be trimmed, unless another program said more."""
+        while (told := self._trimmed())[0] < sequence:
+            with suppress(LogConflict):
+                self._register().put(f"{TRIMMED}.{self._name}", b"%d" % sequence, revision=told[1])
+
+    def _register(self) -> Register:
+        return Register(self._streams, replicas=self._replicas)
 
     def close(self) -> None:
         """Take no more calls; the connection stays. Safe to call twice."""

@@ -10,7 +10,7 @@ import json
 from zlib import crc32
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable
-from paradox.log.jetstream import AGAIN_S, PERSIST_S, REPLY_S, WRONG_LAST, Streams
+from paradox.log.streams import AGAIN_S, PERSIST_S, REPLY_S, WRONG_LAST, Streams
 from paradox.ports.bus import Silence
 
 NAME, SUBJECT = "PARADOX_REGISTER", "paradox.register"
@@ -74,7 +74,7 @@ class Register:
                     return self._settled(key, value, revision)
             except Silence as silence:
                 reason = silence.reason
-            if env.elapsed_s() > until:
+            if env.elapsed_s() >= until:
                 raise LogUnavailable(f"the log servers do not keep {key!r}: {reason}", hint="look at their logs")
             self._streams.bus.wait(AGAIN_S)
 

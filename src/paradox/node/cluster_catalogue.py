@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from paradox.errors import CollectionMissing, InvalidRequest, LogConflict, ObjectConflict, StoreUnreadable
-from paradox.log.jetstream import JetStreamLog, Streams
+from paradox.log.jetstream import JetStreamLog, drop_log, open_log
 from paradox.log.register import Register
+from paradox.log.streams import Streams
 from paradox.model.schema import CollectionSpec, check_name
 from paradox.model.topology import shard_name
 from paradox.node.catalogue import Kept, check_identity, decode_spec, encode_spec, identity_of, missing
@@ -205,19 +206,19 @@ class ClusterCatalogue:
     def create(self, name: str, spec: CollectionSpec) -> None:
         """Make the log, then what the register says. Nothing more happens when another program made the collection first."""
         made = Registered(id=self._env.random_bytes(8).hex(), spec=encode_spec(spec))
-        self._streams.open_log(made.id, replicas=self._replicas).close()
+        open_log(self._streams, made.id, replicas=self._replicas).close()
         places = msgspec.msgpack.encode(place(spec.shards, self._alive()))
         self._register.put(f"{PLACEMENTS}.{made.id}", places, revision=0)
         try:
             self._register.put(f"{PREFIX}.{name}", msgspec.msgpack.encode(made), revision=0)
         except LogConflict:
-            self._streams.drop_log(made.id)
+            drop_log(self._streams, self._register, made.id)
             self._forget_placement(made.id)
         self._tell()
 
     def open_log(self, name: str, kept: Kept) -> JetStreamLog:
         """Return the log of a collection. Raises LogUnavailable, LogCorrupt."""
-        return self._streams.find_log(str(kept.mark))
+        return JetStreamLog(self._streams, str(kept.mark))
 
     def drop(self, name: str) -> None:
         """Take a collection out of the register, then delete its log. Each node deletes its own files."""
@@ -225,7 +226,7 @@ class ClusterCatalogue:
         self._known.pop(name, None)
         self._register.delete(f"{PREFIX}.{name}", revision=revision)
         self._tell()
-        self._streams.drop_log(registered.id)
+        drop_log(self._streams, self._register, registered.id)
         self._forget_placement(registered.id)
 
     def _forget_placement(self, collection: str) -> None:

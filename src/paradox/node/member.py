@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from paradox.errors import CollectionMissing, InternalError, LogConflict, LogUnavailable, ParadoxError, QueryInvalid
-from paradox.log.jetstream import APPENDED, STREAM, JetStreamLog, Streams
+from paradox.log.jetstream import APPENDED, JetStreamLog
 from paradox.log.register import Register
+from paradox.log.streams import STREAM, Streams
 from paradox.model import operations as ops
 from paradox.model.queries import Answer
 from paradox.model.schema import Limits

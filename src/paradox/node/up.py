@@ -276,21 +276,16 @@ class LocalCluster:
         self._write()
 
     def _help(self, ill: Ill) -> None:
-        """Start a log server again that hangs; empty one that has lost something, so that the others fill it."""
+        """Start a log server again that hangs; empty one that has lost something, so that the others fill it, as often as that takes."""
         now = time.monotonic()
         child = next((log for log in self._logs() if ill.server in (log.name, log.monitor)), None)
         if child is None or child.running is None or now - child.helped_s < QUIET_S:
             return
-        child.helped_s = now
-        if not ill.refill:  # while another is not well either, this one may have what nobody else has
-            return
-        if ill.kind == "lost":
-            self._tell(f"{child.name} {ill.what}")
-            child.stop(hangs=True)
-            self._refill(child)
-        else:
-            self._tell(f"{child.name} {ill.what}; it is started again")
-            child.stop(hangs=True)
+        self._tell(f"{child.name} {ill.what}")
+        child.stop(hangs=True)
+        if ill.kind != "lost" or not self._refill(child):
+            for index in (self.folder / child.name).rglob("index.db"):
+                index.unlink()  # so that it looks through all its files when it starts
             self._start_again(child)
         child.helped_s = time.monotonic()
         self._write()

@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from paradox.errors import LogUnavailable, ParadoxError
-from paradox.log.jetstream import STREAM, JetStreamLog, Streams
+from paradox.log.jetstream import JetStreamLog
 from paradox.log.message import Mark
+from paradox.log.streams import STREAM, Streams
 from paradox.node.log_server import Kept, look_at
 from paradox.ports.bus import Silence
 from paradox.ports.env import Env
@@ -50,12 +51,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ill(msgspec.Struct, frozen=True, kw_only=True):
-    """A log server that needs help. refill: whether the others have everything, so that it may be emptied."""
+    """A log server that needs help, while all the others are whole."""
 
     server: str
     kind: Kind
     what: str
-    refill: bool
 
 
 class Watchdog:
@@ -63,12 +63,13 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, str, Kind], tuple[int, float, int]] = {}  # looks, when it began, where the server stood
+        self.whole: list[str] = []
 
     def look(self, pages: Mapping[str, Mapping[str, Kept] | None], known: Mapping[str, int], now_s: float) -> list[Fault]:
         """Return what is wrong, as far as it has lasted.
 
         pages: of each server what it keeps, by stream; None = it does not answer. known: the last message of each stream that was ever
-        seen here. now_s: of a clock that never goes back.
+        seen here. now_s: of a clock that never goes back. `whole` then names the servers of which nothing was seen, also not for a moment.
         """
         told = {server: page for server, page in pages.items() if page is not None}
         seen: list[tuple[Fault, int]] = [
@@ -78,6 +79,8 @@ class Watchdog:
             peers = set().union(*(page[stream].peers for page in told.values() if stream in page))
             here = {server: page.get(stream) or Kept() for server, page in told.items() if server in peers}
             seen += _compared(stream, here, known.get(stream, 0))
+        suspected = {fault.server for fault, _ in seen if fault.kind != "stuck"} | self._empty(told)
+        self.whole = [server for server in told if server not in suspected]
         lasting, before, self._since = [], self._since, {}
         for fault, at in seen:
             key = (fault.server, fault.stream, fault.kind)
@@ -89,6 +92,12 @@ class Watchdog:
             if looks + 1 >= LOOKS and now_s - since_s >= enough_s:
                 lasting.append(fault)
         return lasting
+
+    @staticmethod
+    def _empty(told: Mapping[str, Mapping[str, Kept]]) -> set[str]:
+        """Return the servers that have nothing yet of what they are to keep."""
+        peers = {(peer, stream) for page in told.values() for stream, kept in page.items() for peer in kept.peers if kept.last}
+        return {server for server, stream in peers if server in told and not told[server].get(stream, Kept()).last}
 
 
 def _compared(stream: str, here: Mapping[str, Kept], known: int) -> list[tuple[Fault, int]]:
@@ -147,13 +156,13 @@ class LogWatch:
             pages[self._names[monitor]] = page
         self.faults = self._watchdog.look(pages, known, self._env.elapsed_s())
         ill = sorted({fault.server for fault in self.faults})
-        sound = [server for server, page in pages.items() if page is not None and server not in ill]
+        whole = [server for server in self._watchdog.whole if server not in ill]
         for fault in self.faults:
-            if fault.leads and sound:
-                self._streams.step_away(fault.stream, preferred=sound[0])
-        for server in ill:
+            if fault.leads and whole:
+                self._streams.step_away(fault.stream, preferred=whole[0])
+        for server in ill if len(whole) == len(pages) - 1 > 0 else ():  # while two are ill, nobody is to be stopped by us
             worst = min((fault for fault in self.faults if fault.server == server), key=lambda fault: fault.kind)  # lost, silent, stuck
-            told = Ill(server=server, kind=worst.kind, what=_told(worst, logs), refill=len(sound) == len(pages) - 1 > 0)
+            told = Ill(server=server, kind=worst.kind, what=_told(worst, logs))
             self._streams.bus.tell(ILL, msgspec.msgpack.encode(told))
 
         for stream, (name, log) in sorted(logs.items()):

@@ -55,7 +55,7 @@ class Asker:
                 if told is not None:
                     told.update(replies)
                 return [(node, reply["found"]) for node, reply in replies.items()]
-            if self._env.elapsed_s() > until:
+            if self._env.elapsed_s() >= until:
                 raise unreachable("a node does not follow the log")
             asked = msgspec.structs.replace(asked, after=moved)
 
@@ -73,7 +73,7 @@ class Asker:
                 replies: dict[str, dict[str, Any]] = self.nodes_say(questions, timeout_s=REPLY_S)
                 if len(replies) == len(questions):
                     return replies
-            if self._env.elapsed_s() > until:
+            if self._env.elapsed_s() >= until:
                 raise unreachable(f"shards {down} of {asked.collection!r} are on no node that lives")
             self.pause()
 
@@ -122,7 +122,7 @@ class Asker:
             replies = self.nodes_say(dict.fromkeys(self.nodes.alive(), operation), timeout_s=timeout_s)
             if replies:
                 return replies
-            if self._env.elapsed_s() > until:
+            if self._env.elapsed_s() >= until:
                 raise unreachable("all are silent")
             self.nodes.wait_for(until - self._env.elapsed_s())
 
@@ -137,7 +137,7 @@ class Asker:
                 _, reply = self._bus.ask([node_subject(node) for node in asked], raw, hedge_s=hedge_s, timeout_s=REPLY_S, lives=self._lives)
                 return unpack_reply(reply, operation)
             except Silence as silence:
-                if not silence.nobody or isinstance(operation, NextPage) or self._env.elapsed_s() > until:
+                if not silence.nobody or isinstance(operation, NextPage) or self._env.elapsed_s() >= until:
                     raise unreachable(silence.reason) from None
                 for node in asked:
                     self.nodes.bury(node)

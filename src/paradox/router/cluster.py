@@ -257,7 +257,7 @@ class ClusterTransport:
                 told: dict[str, Any] = self._asker.one(operation, [holder] if holder else self._asker.readers())
                 return told
             except NodesUnreachable:  # the shard has just moved
-                if self._env.elapsed_s() > until:
+                if self._env.elapsed_s() >= until:
                     raise
             self._asker.pause()
 
@@ -310,7 +310,7 @@ class ClusterTransport:
             found = visits.search(question)
             if visits.answered and visits.moved > visits.position:  # a point may have left one shard unseen and not come to the other yet
                 question = msgspec.structs.replace(question, after=visits.moved)
-            elif not self._may_hide(layout, visits) or question.deadline_s is not None or self._env.elapsed_s() > until:
+            elif not self._may_hide(layout, visits) or question.deadline_s is not None or self._env.elapsed_s() >= until:
                 break
             else:
                 self._asker.pause()

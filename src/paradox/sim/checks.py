@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from paradox.errors import ParadoxError
-from paradox.log.jetstream import STREAM
 from paradox.log.message import HEADER, decode_head
+from paradox.log.streams import STREAM
 from paradox.model.entries import Entry, Patch, Remove, Write
 from paradox.model.points import Key, id_of
 from paradox.sim.clients import COLLECTION, SEEN, Client, vector_of

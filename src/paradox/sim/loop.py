@@ -18,6 +18,8 @@ PREEMPTED = 0.05
 """How likely a thread that takes a lock lets others go first."""
 STUCK_S = 120.0
 """Of real time: a thread that runs for so long without waiting for anything is stuck."""
+STEPS_AT_ONCE_MAX = 100_000
+"""Steps without time passing, after which threads are taken to go round in circles."""
 
 
 class Killed(BaseException):
@@ -184,13 +186,17 @@ class Loop:
     def run(self, work: Callable[[], None], *, until: float) -> None:
         """Run a thread to its end, with all others beside. until: the time by which it must have ended. Raises what it raises, Stuck."""
         main = self.start(work, "main", "world")
+        moved_at = self.steps
         while not main.done:
             if self.now > until:
                 raise Stuck(f"it did not end within {until:.0f} s of virtual time\n{self._where()}")
+            if self.steps - moved_at > STEPS_AT_ONCE_MAX:
+                raise Stuck(f"{STEPS_AT_ONCE_MAX:,} steps were made at {self.now:.3f} s\n{self._where()}")
             if self._ready:
                 self._step(self._ready.pop(self.dice.randrange(len(self._ready))))
             elif self._timers:
                 self.now, _, call = heapq.heappop(self._timers)
+                moved_at = self.steps
                 call()
             else:
                 raise Stuck(f"every thread waits for another\n{self._where()}")

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from paradox.log.jetstream import FULL, NO_MESSAGE, NO_STREAM, SEQUENCE, WRONG_LAST
 from paradox.log.register import WRONG_LAST_OF_SUBJECT
+from paradox.log.streams import FULL, NO_MESSAGE, NO_STREAM, SEQUENCE, WRONG_LAST
 from paradox.ports.bus import Message
 from paradox.sim.loop import Loop
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -220,7 +222,21 @@ class World:
         return ""
 
 
-def live_through(seed: int, *, twist: Callable[[World], None] = lambda _: None) -> Report:
-    """Run the world of a seed, and return how it went."""
-    with tempfile.TemporaryDirectory(prefix="paradox-sim-") as folder:
+def live_through(seed: int, *, place: int = 0, twist: Callable[[World], None] = lambda _: None) -> Report:
+    """Run the world of a seed, and return how it went. place: worlds side by side take one each, and so a core each."""
+    with tempfile.TemporaryDirectory(prefix="paradox-sim-") as folder, _on_one_core(place):
         return World(seed, Path(folder), twist=twist).run()
+
+
+@contextmanager
+def _on_one_core(place: int) -> Iterator[None]:
+    """Keep the threads that the block starts on one core, where that can be asked for: they hand over to each other in half the time."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[place % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -81,33 +81,33 @@ def call(task: str, *, callers: int, duration_s: float, beside: Callable[[], Non
                 given = json.dumps(arguments | {"duration_s": duration_s, "caller": number, "callers": callers})
                 command = [sys.executable, "-c", code, task, given, str(answer)]
                 started.append((subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE), answer))
-            for process, _ in started:
-                assert process.stdout is not None
-                if process.stdout.readline() != READY:
-                    raise _died(process)
-            for process, _ in started:
-                assert process.stdin is not None
-                process.stdin.write(GO)
-                process.stdin.flush()
+            for child, _ in started:
+                assert child.stdout is not None
+                if child.stdout.readline() != READY:
+                    raise _died(child)
+            for child, _ in started:
+                assert child.stdin is not None
+                child.stdin.write(GO)
+                child.stdin.flush()
             if beside is not None:
                 beside()
-            return Told(callers=callers, calls=[_calls(process, answer) for process, answer in started])
+            return Told(callers=callers, calls=[_calls(child, answer) for child, answer in started])
         finally:
-            for process, _ in started:
-                process.kill()
-                process.communicate()
+            for child, _ in started:
+                child.kill()
+                child.communicate()
 
 
-def _calls(process: subprocess.Popen[bytes], answer: Path) -> Calls:
-    process.wait()
-    if process.returncode or not answer.exists():
-        raise _died(process)
+def _calls(child: subprocess.Popen[bytes], answer: Path) -> Calls:
+    child.wait()
+    if child.returncode or not answer.exists():
+        raise _died(child)
     return msgspec.json.decode(answer.read_bytes(), type=Calls)
 
 
-def _died(process: subprocess.Popen[bytes]) -> Unavailable:
-    process.kill()
-    _, said = process.communicate()
+def _died(child: subprocess.Popen[bytes]) -> Unavailable:
+    child.kill()
+    _, said = child.communicate()
     complaint = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     return Unavailable(f"a caller died: {complaint}", hint="look at the server's own log")
 

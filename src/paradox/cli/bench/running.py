@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,13 +34,13 @@ class Started(msgspec.Struct, frozen=True):
     """What `paradox serve` and `paradox up` say once they answer."""
 
     address: str
-    processes: list[Listed] = []
+    programs: list[Listed] = msgspec.field(name="processes", default_factory=list)
     folder: str = ""
 
     @property
     def log(self) -> str:
         """The address of a cluster for those who skip its gateway."""
-        return ",".join(one.url for one in self.processes if one.role == "log")
+        return ",".join(one.url for one in self.programs if one.role == "log")
 
     def listed(self) -> dict[str, Listed]:
         """Return the processes of a cluster by name, as they are now: those that died were started again."""
@@ -65,34 +64,31 @@ def clustered(folder: Path) -> Iterator[Started]:
 
 @contextmanager
 def _paradox(*words: str) -> Iterator[Started]:
-    here = str(Path(__file__).parents[3])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PARADOX_")}
-    env = kept | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
     command = [sys.executable, "-m", "paradox.cli", *words, "--json"]
-    with running(command, env=env, pipe=True) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
+    with running(command, pipe=True) as program:
+        assert program.stdout is not None
+        first = program.stdout.readline()
         if not first:
             raise Unavailable(f"paradox {words[0]} ended before it answered", hint="start it by hand to see what it says")
         yield msgspec.json.decode(first, type=Started)
 
 
 @contextmanager
-def running(command: Sequence[str], *, env: Mapping[str, str] | None = None, pipe: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], *, pipe: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command while the block runs, then stop it with SIGTERM. pipe: its standard output is read by the block."""
     output = subprocess.PIPE if pipe else subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env)
+    program = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     try:
-        yield process
+        yield program
     finally:
-        process.send_signal(signal.SIGTERM)
+        program.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_S)
+            program.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+            program.kill()
+            program.wait()
+        if program.stdout is not None:
+            program.stdout.close()
 
 
 def free_port() -> int:
@@ -101,7 +97,7 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], name: str) -> None:
+def wait_for_port(port: int, program: subprocess.Popen[bytes], name: str) -> None:
     """Return once somebody listens on a port. Raises Unavailable when the process ends first, or START_S pass."""
     until = time.monotonic() + START_S
     while True:
@@ -109,6 +105,6 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], name: str) -> Non
             socket.create_connection((HOST, port), timeout=1).close()
             return
         except OSError:
-            if process.poll() is not None or time.monotonic() > until:
+            if program.poll() is not None or time.monotonic() > until:
                 raise Unavailable(f"{name} does not answer", hint="start it by hand to see what it says") from None
             time.sleep(LOOK_S)

@@ -186,7 +186,7 @@ def _measure_kill(served: Served, cluster: Started, quiet: Speed) -> Iterator[Re
     """Kill each node in turn under reads, and see what readers notice and when a writer goes on."""
     failed, calls, p99_ms, longest_ms, pause_s = 0, 0, 0.0, 0.0, 0.0
     complaint = ""
-    for victim in [one for one in cluster.processes if one.role == "node"]:
+    for victim in [one for one in cluster.programs if one.role == "node"]:
         served.tell(f"{victim.name} is killed")
         searching = served.search(PARADOX, cluster.address, duration_s=KILL_S, beside=partial(_kill, served, cluster, victim.name))
         failed, calls = failed + len(searching.failures), calls + searching.speed.calls

@@ -198,8 +198,8 @@ def run_redis(folder: Path) -> Iterator[str]:
         "--loadmodule",
         module,
     ]
-    with running(command) as process:
-        wait_for_port(port, process, "redis-server")
+    with running(command) as program:
+        wait_for_port(port, program, "redis-server")
         yield str(port)
 
 
@@ -210,8 +210,8 @@ def run_chroma(folder: Path) -> Iterator[str]:
 
     port = free_port()
     command = [sys.executable, "-c", "from chromadb.cli.cli import app; app()"]
-    with running([*command, "run", "--path", str(folder / "chroma"), "--host", HOST, "--port", str(port)]) as process:
-        wait_for_port(port, process, "chroma")
+    with running([*command, "run", "--path", str(folder / "chroma"), "--host", HOST, "--port", str(port)]) as program:
+        wait_for_port(port, program, "chroma")
         yield str(port)
 
 
