@@ -35,4 +35,4 @@ def test_a_node_that_comes_takes_its_share_and_no_more() -> None:
 
 
 def test_shards_on_one_node_share_a_domain() -> None:
-    assert domains(["b", "a", "b", "c"]) == [1, 0, 1, 2]
+    assert domains(["b", "a", "b", "c"]) == domains(["z", "x", "z", "y"]) == [0, 1, 0, 2]

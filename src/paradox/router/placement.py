@@ -44,6 +44,9 @@ def moved(places: Sequence[str], shard: int, node: str, alive: Sequence[str]) ->
 
 
 def domains(places: Sequence[str]) -> list[int]:
-    """Return a number for each shard, equal where the shards are on one node: copies of a point belong on different ones."""
-    number = {node: place for place, node in enumerate(sorted(set(places)))}
+    """Return a number for each shard, equal where the shards are on one node: copies of a point belong on different ones.
+
+    Counted from the first shard on, so that the numbers are the same whenever the same shards are together.
+    """
+    number = {node: place for place, node in enumerate(dict.fromkeys(places))}
     return [number[node] for node in places]
