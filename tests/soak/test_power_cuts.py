@@ -13,8 +13,8 @@ from durability.power import SHAPES, Life
 @pytest.mark.soak
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("seed", range(100, 104))
-def test_power_cuts_in_other_lives_lose_nothing_acknowledged(tmp_path: Path, name: str, seed: int) -> None:
-    life = Life(tmp_path, SHAPES[name], seed, losses=LOSSES, keep_every=50)
+def test_power_cuts_in_other_lives_lose_nothing_acknowledged(folder_in_memory: Path, name: str, seed: int) -> None:
+    life = Life(folder_in_memory, SHAPES[name], seed, losses=LOSSES, keep_every=50)
     life.live(200)
     for number, wreck in enumerate(life.kept):
-        Life(tmp_path, SHAPES[name], number, losses=LOSSES, begin=wreck).live(3)
+        Life(folder_in_memory, SHAPES[name], number, losses=LOSSES, begin=wreck).live(3)

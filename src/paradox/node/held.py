@@ -358,11 +358,11 @@ class HeldCollection:
             for shard in self.engine.shards
         )
 
-    def freeze(self) -> None:
-        """Set all growing segments aside at this position. The caller holds the commit turn, or is the only thread."""
+    def freeze(self, *, anyway: bool = False) -> None:
+        """Set all growing segments aside at this position, for a manifest; anyway: also when there are none. In the commit turn."""
         growing = {shard.number: frozen for shard in self.engine.shards if (frozen := shard.freeze()) is not None}
         full, self._barriers = self._barriers >= self.limits.growing_points_max, 0
-        if growing or full or not self.engine.held <= self.covered:
+        if growing or full or anyway or not self.engine.held <= self.covered:
             self.frozen.append(Frozen(self.engine.applied, growing, self.engine.regions, self.engine.held, self.chain.value))
             self.frozen_changed()
 

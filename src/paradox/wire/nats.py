@@ -217,8 +217,7 @@ class NatsBus:
         answering: set[str] = set()
 
         async def deliver(message: Msg) -> None:
-            headers = message.headers or {}
-            call = headers.get(CALL, "")
+            call = (message.headers or {}).get(CALL, message.reply)
             if call == PROBE:
                 if message.reply not in answering and message.reply not in unfinished:
                     await self._publish(message.reply, b"", {STATUS: NOBODY})  # it was asked of who served here before
@@ -243,10 +242,13 @@ class NatsBus:
     # -- messages
 
     async def _send(self, subject: str, body: bytes, reply: str, call: str) -> None:
-        """Send a body in as many messages as it takes. Each names the call, and which part of how many it is."""
-        view, parts = memoryview(body), max(1, -(-len(body) // PART_BYTES))
+        """Send a body in as many messages as it takes. Where that is not one, each names the call, and which part of how many it is."""
+        if len(body) <= PART_BYTES:  # headers cost the client more than all the rest
+            await self._publish(subject, body, {}, reply=reply)
+            return
+        view, parts = memoryview(body), -(-len(body) // PART_BYTES)
         for part in range(parts):
-            piece = bytes(view[part * PART_BYTES : (part + 1) * PART_BYTES]) if parts > 1 else body
+            piece = bytes(view[part * PART_BYTES : (part + 1) * PART_BYTES])
             await self._publish(subject, piece, {CALL: call, PART: f"{part + 1}/{parts}"}, reply=reply)
 
     async def _publish(self, subject: str, body: bytes, headers: Headers, *, reply: str = "") -> None:
@@ -340,7 +342,8 @@ class _Call:
     async def next(self, timeout_s: float | None) -> Msg:
         """Return the next reply. Raises Silence."""
         try:
-            message = await asyncio.wait_for(self._queue.get(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                message = await self._queue.get()
         except TimeoutError:
             raise Silence("no answer in time", nobody=False) from None
         if not message.data and (message.headers or {}).get(STATUS) == NOBODY:

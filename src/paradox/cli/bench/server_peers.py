@@ -156,7 +156,7 @@ class ChromaServer:
     def set_effort(self, effort: int) -> None:
         """Set `ef`, for all callers."""
         self._points = self._client.get_collection("points", embedding_function=None)
-        if effort:
+        if effort and self._points.configuration["hnsw"]["ef_search"] != effort:  # callers that change it all at once fail
             self._points.modify(configuration={"hnsw": {"ef_search": effort}})
 
     def search(self, vector: Vector, below: int | None = None) -> list[int]:
