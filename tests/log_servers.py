@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,19 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paradox.log.streams import Streams
+from paradox.node.up import free_ports
 from paradox.ports.bus import Silence
 
 BINARY = Path(sys.executable).with_name("nats-server")
 START_S = 30
 LOOK_S = 0.02
-
-
-def free_ports(count: int) -> list[int]:
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [door.getsockname()[1] for door in doors]
-    for door in doors:
-        door.close()
-    return ports
 
 
 class Host(NamedTuple):

@@ -23,13 +23,17 @@ from cluster.members import LOOK_S, WAIT_S, Members, members
 from cluster.test_members import SMALL, wait_until_held, wait_until_settled
 from cluster.test_up import up
 from durability.lives import NAME, Shape, World, after, found, next_deed, perform
-from log_servers import LogServers, free_ports, log_servers
+from log_servers import LogServers, log_servers
 from paradox.client.sync import Collection, Database
 from paradox.errors import LogUnavailable, Unavailable
-from paradox.log.streams import STREAM
+from paradox.log.streams import STREAM, Streams
 from paradox.model import operations as ops
+from paradox.node import log_server
 from paradox.node.env import RealEnv
-from paradox.node.log_server import check_durable, program
+from paradox.node.log_server import check_all_durable, program
+from paradox.node.roles import connect_bus
+from paradox.node.up import free_ports
+from paradox.node.watchdog import LogWatch
 
 HOUR_US = 3_600_000_000
 TWO = {"dimensions": 2, "shards": 6, "copies": 2}
@@ -274,14 +278,8 @@ def test_log_servers_that_do_not_sync_are_refused(tmp_path: Path, settings: str,
     config.write_text(f'listen: "127.0.0.1:{client}"\nhttp: "127.0.0.1:{monitor}"\n' + settings.format(folder=tmp_path))
     server = subprocess.Popen([program(), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + WAIT_S
-        while True:
-            with pytest.raises(LogUnavailable) as raised:
-                check_durable([f"http://127.0.0.1:{monitor}"])
-            if "no log server tells" not in raised.value.message:
-                break
-            assert time.monotonic() < until
-            time.sleep(LOOK_S)  # a server tells nobody that it is ready
+        with pytest.raises(LogUnavailable) as raised:
+            check_all_durable([f"http://127.0.0.1:{monitor}"], timeout_s=WAIT_S)
         assert words in raised.value.message
         assert raised.value.hint
     finally:
@@ -292,7 +290,43 @@ def test_log_servers_that_do_not_sync_are_refused(tmp_path: Path, settings: str,
 def test_a_log_server_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paradox.node.log_server._told", lambda _: {"version": "2.10.29"})
     with pytest.raises(LogUnavailable, match=r"is version 2\.10\.29; expected 2\.12 or later"):
-        check_durable(["http://old:8222"])
+        check_all_durable(["http://old:8222"])
+
+
+def test_a_server_that_is_silent_hinders_nobody_half_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is started while one of three log servers is dead joins; the dead one is looked at when it is back."""
+    sound = {"version": "2.14.0", "jetstream": {"config": {"sync_always": True}}}
+
+    def told(url: str) -> dict[str, Any]:
+        if url.startswith("http://dead"):
+            raise ConnectionRefusedError(url)
+        return sound
+
+    monkeypatch.setattr("paradox.node.log_server._told", told)
+    check_all_durable([])
+    check_all_durable(["http://dead:1", "http://one:1", "http://two:1"])
+    for half in (["http://dead:1"], ["http://dead:1", "http://one:1"], ["http://dead:1", "http://dead:2", "http://two:1"]):
+        with pytest.raises(LogUnavailable, match="no log server tells how it is at http://dead:1"):
+            check_all_durable(half, timeout_s=0.2)
+
+
+def test_a_log_server_that_comes_back_unsafe_is_told_of(monkeypatch: pytest.MonkeyPatch, servers: LogServers) -> None:
+    streams = Streams(connect_bus(servers.urls), env=RealEnv())
+    watch = LogWatch(streams, servers.urls_of_monitors, env=RealEnv(), logs=dict)
+    watch.look()
+    assert watch.alarms() == []
+    honest = log_server._told
+    monkeypatch.setattr(
+        log_server, "_told", lambda url: honest(url) | ({"jetstream": {"config": {"sync_always": False}}} if "varz" in url else {})
+    )
+    watch.look()
+    assert {alarm["what"].partition(" acknowledges ")[2] for alarm in watch.alarms()} == {
+        "what is not on its disk yet: a power cut would lose it"
+    }
+    monkeypatch.setattr(log_server, "_told", honest)
+    watch.look()
+    assert watch.alarms() == []
+    streams.bus.close()
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def up(folder: Path, nodes: int = 3) -> Iterator[Up]:
     try:
         assert running.stdout is not None
         line = running.stdout.readline()
-        assert line, (folder.parent / "up.log").read_text()[-3000:]
+        assert b"address" in line, line.decode() + (folder.parent / "up.log").read_text()[-3000:]
         yield Up(folder, running, json.loads(line)["address"])
     finally:
         running.terminate()
@@ -77,6 +77,8 @@ def test_a_cluster_is_raised_stopped_and_finds_its_points_again(tmp_path: Path) 
         assert second.returncode == 5
         assert json.loads(second.stdout)["error"]["code"] == "store.locked"
     assert not (folder / "cluster.json").exists()
+    for name in ("n1", "n2", "n3", "gateway"):
+        assert not (folder / f"{name}.log").read_text(), "a program complains, or ends with a complaint of the interpreter's"
     for one in listed.values():
         with pytest.raises(ProcessLookupError):
             os.kill(one["pid"], 0)

@@ -17,6 +17,8 @@ NAME, SUBJECT = "PARADOX_REGISTER", "paradox.register"
 WRONG_LAST_OF_SUBJECT = 10164
 CHECK_BYTES = 4
 VALUE_BYTES_MAX = 1 << 20
+OPEN_S = 60.0
+"""How long servers that have just been started may take until one leads: an election takes up to 9 s, and may have to be repeated."""
 
 
 class Register:
@@ -35,7 +37,8 @@ class Register:
                 "max_msgs_per_subject": 1,
                 "num_replicas": replicas,
                 "max_msg_size": VALUE_BYTES_MAX,
-            }
+            },
+            timeout_s=OPEN_S,
         )
 
     def get(self, key: str) -> tuple[bytes, int]:

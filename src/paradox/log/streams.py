@@ -12,7 +12,8 @@ from paradox.ports.bus import Bus, Silence
 from paradox.ports.env import Env
 
 READ_MESSAGES, READ_BYTES = 256, 8 << 20  # fetched at a time
-REPLY_S = 5.0
+FIRST_REPLY_S, REPLY_S = 1.0, 5.0
+"""How long an answer is waited for the first time, and the last: a stream that has just come answers nothing for a moment."""
 PERSIST_S = 20.0
 """How long an append goes on trying while servers elect a leader; after kill -9 that takes up to eight seconds."""
 AGAIN_S = 0.2
@@ -30,34 +31,34 @@ class Streams:
         self.bus = bus
         self.env = env
 
-    def create(self, config: Mapping[str, Any]) -> None:
-        """Create a stream when there is none of its name. Raises LogUnavailable."""
-        if "error" in self.persist(f"STREAM.INFO.{config['name']}", {}):
-            self.persist(f"STREAM.CREATE.{config['name']}", config)
+    def create(self, config: Mapping[str, Any], *, timeout_s: float = PERSIST_S) -> None:
+        """Create a stream when there is none of its name. timeout_s: for each of both questions. Raises LogUnavailable."""
+        if "error" in self.persist(f"STREAM.INFO.{config['name']}", {}, timeout_s=timeout_s):
+            self.persist(f"STREAM.CREATE.{config['name']}", config, timeout_s=timeout_s)
 
     def logs(self) -> list[str]:
         """Return the names of all logs, sorted. Raises LogUnavailable."""
         found = self.persist("STREAM.NAMES", {}).get("streams") or []
         return sorted(name.removeprefix(STREAM) for name in found if name.startswith(STREAM))
 
-    def api(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def api(self, verb: str, body: Mapping[str, Any], *, timeout_s: float = REPLY_S) -> dict[str, Any]:
         """Ask JetStream's API once. Raises Silence when nobody answers."""
-        answer: dict[str, Any] = json.loads(self.bus.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout_s=REPLY_S))
+        answer: dict[str, Any] = json.loads(self.bus.request(f"$JS.API.{verb}", json.dumps(body).encode(), timeout_s=timeout_s))
         return answer
 
-    def persist(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask until somebody answers, PERSIST_S at most. Raises LogUnavailable."""
-        until, move_s = self.env.elapsed_s() + PERSIST_S, self.env.elapsed_s() + MOVE_AFTER_S
+    def persist(self, verb: str, body: Mapping[str, Any], *, timeout_s: float = PERSIST_S) -> dict[str, Any]:
+        """Ask until somebody answers. Raises LogUnavailable when nobody has for so long."""
+        until, move_s, reply_s = self.env.elapsed_s() + timeout_s, self.env.elapsed_s() + MOVE_AFTER_S, FIRST_REPLY_S
         while True:
             try:
-                answer = self.api(verb, body)
+                answer = self.api(verb, body, timeout_s=reply_s)
                 error = answer.get("error")
                 if error is None or error.get("err_code") in (NO_STREAM, NO_MESSAGE):
                     return answer
                 reason = str(error.get("description"))
-                lasting = error.get("code") not in (503, 408) and error.get("err_code") != NO_PEERS  # servers that have just come
+                lasting = error.get("code") in (400, 403, 404) and error.get("err_code") != NO_PEERS  # others pass: servers have just come
             except Silence as silence:
-                reason, lasting = silence.reason, False
+                reason, lasting, reply_s = silence.reason, False, min(2 * reply_s, REPLY_S)
             if not lasting and self.env.elapsed_s() > move_s:
                 self.bus.move()
                 move_s += MOVE_AFTER_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ HOST = "127.0.0.1"
 SET_ASIDE = "100TB"
 """What servers of this machine may promise to logs together: a log takes what it holds, and a full disk is told when it is full."""
 REPLY_S = 5.0
+TELL_S, LOOK_S = 20.0, 0.1
+"""How long servers are given to tell how they are, and how often they are asked."""
 VERSION_MIN = (2, 12)
 """The first that takes atomic batches."""
 
@@ -73,29 +76,42 @@ def is_healthy(monitor: str) -> bool:
         return False
 
 
-def check_durable(monitors: Sequence[str]) -> None:
-    """Raise LogUnavailable when one of these servers would acknowledge what is not on its disk, or is too old, or does not tell."""
-    for monitor in monitors:
-        try:
-            told = _told(f"{monitor}/varz")
-        except (OSError, ValueError):
-            raise LogUnavailable(
-                f"no log server tells how it is at {monitor}", hint="is it running, with `http:` in its settings?"
-            ) from None
-        version = tuple(int(part) for part in str(told.get("version", "0")).split("-")[0].split(".")[:2])
-        if version < VERSION_MIN:
-            least = ".".join(map(str, VERSION_MIN))
-            raise LogUnavailable(
-                f"the log server at {monitor} is version {told.get('version')}; expected {least} or later", hint="upgrade it"
-            )
-        kept = told.get("jetstream", {}).get("config") or {}
-        if not kept:
-            raise LogUnavailable(f"the log server at {monitor} has no JetStream", hint="set `jetstream { store_dir: … }`")
-        if not kept.get("sync_always"):
-            raise LogUnavailable(
-                f"the log server at {monitor} acknowledges what is not on its disk yet: a power cut would lose it",
-                hint="set `sync_interval: always` in its `jetstream` settings",
-            )
+def check_all_durable(monitors: Sequence[str], *, timeout_s: float = TELL_S) -> None:
+    """Raise LogUnavailable when one of these servers would acknowledge what is not on its disk, or half of them do not tell for so long.
+
+    Fewer that are silent acknowledge nothing either; who looks at them later finds out what they are when they are back.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        silent = []
+        for monitor in monitors:
+            try:
+                check_durable(monitor)
+            except (OSError, ValueError):
+                silent.append(monitor)
+        if 2 * len(silent) < max(len(monitors), 1):
+            return
+        if time.monotonic() >= until:
+            break
+        time.sleep(LOOK_S)  # a server tells nobody that it is ready
+    raise LogUnavailable(f"no log server tells how it is at {silent[0]}", hint="is it running, with `http:` in its settings?")
+
+
+def check_durable(monitor: str) -> None:
+    """Raise LogUnavailable when a server would acknowledge what is not on its disk, or is too old; OSError, ValueError: it is silent."""
+    told = _told(f"{monitor}/varz")
+    version = tuple(int(part) for part in str(told.get("version", "0")).split("-")[0].split(".")[:2])
+    if version < VERSION_MIN:
+        least = ".".join(map(str, VERSION_MIN))
+        raise LogUnavailable(f"the log server at {monitor} is version {told.get('version')}; expected {least} or later", hint="upgrade it")
+    kept = told.get("jetstream", {}).get("config") or {}
+    if not kept:
+        raise LogUnavailable(f"the log server at {monitor} has no JetStream", hint="set `jetstream { store_dir: … }`")
+    if not kept.get("sync_always"):
+        raise LogUnavailable(
+            f"the log server at {monitor} acknowledges what is not on its disk yet: a power cut would lose it",
+            hint="set `sync_interval: always` in its `jetstream` settings",
+        )
 
 
 def look_at(monitor: str) -> tuple[str, dict[str, Kept]]:

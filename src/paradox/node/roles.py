@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from paradox.node.config import ServerConfig, keys_of
 from paradox.node.database import encoder_of
 from paradox.node.env import RealEnv
 from paradox.node.lock import WriterLock
-from paradox.node.log_server import check_durable
+from paradox.node.log_server import check_all_durable
 from paradox.node.serve import HttpServer
 from paradox.objects.disk import RealDisk
 from paradox.ports.bus import Bus
@@ -67,7 +68,7 @@ def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
         signal.signal(number, lambda *_: stopping.set())
     if config.stop_with_stdin:
         _when_stdin_ends(stopping.set)
-    check_durable(config.log_monitors)
+    check_all_durable(config.log_monitors)
     store = Path(config.store)
     RealDisk().make_folder(store / NODES / config.name)
     lock = WriterLock.acquire(store / NODES / config.name, env=RealEnv())  # no two of one name
@@ -110,7 +111,8 @@ def _when_stdin_ends(stop: Callable[[], None]) -> None:
     """Stop when whoever started this process has ended, however that came."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 1):  # not through a buffer, which a program that ends would find in use
+            pass
         stop()
 
     threading.Thread(target=watch, name="paradox-parent", daemon=True).start()

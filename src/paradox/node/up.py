@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import random
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -33,6 +34,8 @@ Role: TypeAlias = Literal["log", "node", "gateway"]
 CLUSTER_FILE = "cluster.json"
 NODES_MAX = 64
 LOG_SERVERS = 3
+PORTS = range(20_000, 30_000)
+"""Where processes listen: below the ports that a system gives to connections, which may take one before who chose it listens there."""
 START_S, STOP_S, LOOK_S = 60.0, 20.0, 0.02
 RESTART_AFTER_S = 1.0
 DAMAGED = "damaged"
@@ -80,19 +83,21 @@ class Child:
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE if not self.monitor else log, stderr=log, start_new_session=True
             )
         threading.Thread(target=self._watch, args=(self.running, died), name=f"watch-{self.name}", daemon=True).start()
-        if not (self._is_ready(self.running) if not self.monitor else self._is_healthy(self.running)):
+        said = self._first_words(self.running) if not self.monitor else {}
+        if "ready" in said:
+            self.url = said["ready"]
+        elif not self.monitor or not self._is_healthy(self.running):
             self.stop()
-            said = self.log_file.read_text(errors="replace").strip()[-SHOWN_CHARACTERS:]
-            raise Unavailable(f"{self.name} does not start: {said or 'it says nothing'}", hint=f"more may be in {self.log_file}")
+            why = said["error"]["message"] if "error" in said else self.log_file.read_text(errors="replace").strip()[-SHOWN_CHARACTERS:]
+            raise Unavailable(f"{self.name} does not start: {why or 'it says nothing'}", hint=f"more may be in {self.log_file}")
 
-    def _is_ready(self, running: subprocess.Popen[bytes]) -> bool:
-        """Wait for the line of JSON by which our own programs say that they are ready."""
+    def _first_words(self, running: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """Wait for the line of JSON by which our own programs say that they are ready, or why they are not; nothing when they just end."""
         assert running.stdout is not None
-        line = running.stdout.readline()
-        with contextlib.suppress(ValueError, KeyError):
-            self.url = json.loads(line)["ready"]
-            return True
-        return False
+        with contextlib.suppress(ValueError):
+            said: dict[str, Any] = json.loads(running.stdout.readline())
+            return said
+        return {}
 
     def _is_healthy(self, running: subprocess.Popen[bytes]) -> bool:
         until = time.monotonic() + START_S
@@ -355,9 +360,13 @@ def _command_of(pid: int) -> bytes:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nobody listens on now."""
-    doors = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [door.getsockname()[1] for door in doors]
-    for door in doors:
-        door.close()
-    return ports
+    """Return ports of this machine that nobody listens on now. Raises Unavailable when there are too few."""
+    ports: list[int] = []
+    with contextlib.ExitStack() as doors:
+        for port in random.sample(PORTS, len(PORTS)):
+            with contextlib.suppress(OSError):
+                doors.enter_context(socket.create_server((HOST, port)))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise Unavailable(f"{count} ports of {PORTS.start} to {PORTS.stop - 1} are not free on this machine", hint="stop what listens there")

@@ -17,7 +17,7 @@ from paradox.errors import LogUnavailable, ParadoxError
 from paradox.log.jetstream import JetStreamLog
 from paradox.log.message import Mark
 from paradox.log.streams import STREAM, Streams
-from paradox.node.log_server import Kept, look_at
+from paradox.node.log_server import Kept, check_durable, look_at
 from paradox.ports.bus import Silence
 from paradox.ports.env import Env
 
@@ -141,6 +141,7 @@ class LogWatch:
         self._checked: dict[str, Mark | None] = {}
         self._check_at_s: dict[str, float] = {}
         self._met: dict[str, tuple[float, str]] = {}
+        self._unsafe: dict[str, dict[str, Any]] = {}
         self.faults: list[Fault] = []
 
     def look(self) -> None:
@@ -149,10 +150,7 @@ class LogWatch:
         known = {stream: log.last_message for stream, (_, log) in logs.items()}
         pages: dict[str, Mapping[str, Kept] | None] = {}
         for monitor in self._monitors:
-            try:
-                self._names[monitor], page = look_at(monitor)
-            except (OSError, ValueError, KeyError):
-                page = None
+            page = self._look_at(monitor)
             pages[self._names[monitor]] = page
         self.faults = self._watchdog.look(pages, known, self._env.elapsed_s())
         ill = sorted({fault.server for fault in self.faults})
@@ -167,6 +165,18 @@ class LogWatch:
 
         for stream, (name, log) in sorted(logs.items()):
             self._check(stream, name, log)
+
+    def _look_at(self, monitor: str) -> Mapping[str, Kept] | None:
+        """Return what a server keeps, None when it does not say, and note whether it would lose what it acknowledges."""
+        try:
+            self._names[monitor], page = look_at(monitor)
+            self._unsafe.pop(monitor, None)
+            check_durable(monitor)
+        except LogUnavailable as fault:
+            self._unsafe[monitor] = {"what": fault.message, "hint": fault.hint}
+        except (OSError, ValueError, KeyError):
+            return None
+        return page
 
     def _check(self, stream: str, name: str, log: JetStreamLog) -> None:
         """Read a little of a log, from any one server: so that this finds out what it has lost."""
@@ -186,6 +196,7 @@ class LogWatch:
         """Say nothing any more: another node looks."""
         self.faults = []
         self._met.clear()
+        self._unsafe.clear()
         self._watchdog = Watchdog()
 
     def alarms(self) -> list[dict[str, Any]]:
@@ -193,7 +204,7 @@ class LogWatch:
         logs, now = self._logs(), self._env.elapsed_s()
         named = [f"log server {fault.server} {_told(fault, logs)}" for fault in self.faults]
         met = [what for _, (at, what) in sorted(self._met.items()) if now - at < MET_S]
-        return [{"what": what, "hint": HINT} for what in named or met]
+        return [*list(self._unsafe.values()), *({"what": what, "hint": HINT} for what in named or met)]
 
     def run(self, first: Callable[[], bool]) -> None:
         """Look while the connection lasts. first: tells whether it is this node that looks."""
