@@ -237,18 +237,24 @@ def test_a_server_whose_file_was_damaged_shows_nobody_anything_wrong(three: LogS
     streams.bus.close()
 
 
+def long_log(streams: Streams, name: str) -> tuple[JetStreamLog, list[bytes]]:
+    """Return a log on three servers, of four files on each, and what is in it."""
+    log = open_log(streams, name, replicas=3, bytes_max=1 << 30)
+    bodies = [b"%06d" % number * 500 for number in range(10_000)]
+    for start in range(0, 10_000, 100):
+        log.append([[body] for body in bodies[start : start + 100]])
+    return log, bodies
+
+
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
 def test_a_damaged_leader_is_stepped_away_and_nothing_is_lost(three: LogServers, name: str, harm: Callable[[Path], None]) -> None:
     """A file in the midst of the leader's has lost messages; whoever reads or appends has another server lead."""
     stream = f"{STREAM}{name}"
     streams = connected(three.urls)
-    log = open_log(streams, name, replicas=3, bytes_max=1 << 30)
-    bodies = [b"%06d" % number * 500 for number in range(10_000)]
-    for start in range(0, 10_000, 100):
-        log.append([[body] for body in bodies[start : start + 100]])
+    log, bodies = long_log(streams, name)
     victim = (three.leader(streams, stream) + 1) % 3
     three.kill(victim)
-    harm(three.blocks(victim, stream)[1])  # of four; the last one is filled again from what the servers agreed on lately
+    harm(three.blocks(victim, stream)[1])  # the last one is filled again from what the servers agreed on lately
     three.start(victim)
     three.make_lead(streams, stream, victim)
     fresh = connected(three.urls)
@@ -322,10 +328,7 @@ def test_a_leader_that_lost_the_beginning_is_not_taken_for_one_that_trimmed(thre
     """So does a server begin that was emptied and is filled while others append: from where it came in."""
     stream = f"{STREAM}{name}"
     streams = connected(three.urls)
-    log = open_log(streams, name, replicas=3, bytes_max=1 << 30)
-    bodies = [b"%06d" % number * 500 for number in range(10_000)]
-    for start in range(0, 10_000, 100):
-        log.append([[body] for body in bodies[start : start + 100]])
+    log, bodies = long_log(streams, name)
     victim = (three.leader(streams, stream) + 1) % 3
     three.restart(victim)
     three.kill(victim)

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 
 from engine.small import SMALL, opened, settle
+from paradox.node.embedded import EmbeddedDatabase
 from paradox.shard.sealed import Sealed
 
 LIMITS = msgspec.structs.replace(SMALL, growing_points_max=400)
 
 
-def rows_of(embedded: object) -> tuple[list[int], int]:
+def rows_of(embedded: EmbeddedDatabase) -> tuple[list[int], int]:
     """Return the rows of each sealed segment, and how many points grow."""
-    [shard] = embedded.opened("notes").held.engine.shards  # type: ignore[attr-defined]
+    [shard] = embedded.opened("notes").held.engine.shards
     return [segment.rows for segment in shard.segments if isinstance(segment, Sealed)], shard.growing.rows
 
 
 def test_deletes_give_their_room_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paradox.node.upkeep.WORTH_SEALING_MIN", 100)
+    monkeypatch.setattr("paradox.shard.upkeep.WORTH_SEALING_MIN", 100)
     database, embedded = opened(tmp_path, limits=LIMITS)
     with database:
         notes = database.collection("notes", dimensions=4)
@@ -41,7 +42,7 @@ def test_deletes_give_their_room_back(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_points_that_came_beside_sealed_ones_are_sealed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paradox.node.upkeep.WORTH_SEALING_MIN", 100)
+    monkeypatch.setattr("paradox.shard.upkeep.WORTH_SEALING_MIN", 100)
     database, embedded = opened(tmp_path, limits=LIMITS)
     with database:
         notes = database.collection("notes", dimensions=4)

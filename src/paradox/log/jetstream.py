@@ -11,8 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from itertools import count
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
@@ -260,7 +259,9 @@ class JetStreamLog:
 
     def _of_a_sound_leader(self, ask: Callable[[], Told]) -> Told:
         """Ask the leader again while it has not what was written, then the next leader. Raises LogCorrupt when none has it, _Trimmed."""
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return ask()
             except _Trimmed:
@@ -272,7 +273,6 @@ class JetStreamLog:
                     self._env.record(LeaderSteppedAway(log=self._name, reason=fault.message))
                     self._streams.step_away(f"{STREAM}{self._name}")
                 self._streams.bus.wait(AGAIN_S)
-        raise AssertionError("it counts for ever")
 
     def check_on(self, mark: Mark | None) -> tuple[Mark | None, LogCorrupt | None]:
         """Read a little further than a mark, from any one server; return how far that came, None at the end, and what was found wrong.
@@ -378,7 +378,7 @@ class JetStreamLog:
     def _trimmed(self) -> tuple[int, int]:
         """Return the last message that was or will be trimmed, 0 = none, and the register's revision of that."""
         try:
-            value, revision = self._register().get(f"{TRIMMED}.{self._name}")
+            value, revision = self._register.get(f"{TRIMMED}.{self._name}")
         except KeyError:
             return 0, 0
         return int(value), revision
@@ -387,8 +387,9 @@ class JetStreamLog:
         """Say that messages up to this one will be trimmed, unless another program said more."""
         while (told := self._trimmed())[0] < sequence:
             with suppress(LogConflict):
-                self._register().put(f"{TRIMMED}.{self._name}", b"%d" % sequence, revision=told[1])
+                self._register.put(f"{TRIMMED}.{self._name}", b"%d" % sequence, revision=told[1])
 
+    @cached_property
     def _register(self) -> Register:
         return Register(self._streams, replicas=self._replicas)
 

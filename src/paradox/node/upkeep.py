@@ -24,17 +24,14 @@ from paradox.node.snapshots import MANIFESTS, SEGMENTS
 from paradox.router import patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum
-from paradox.shard.engine import ShardEngine
 from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
 from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
-from paradox.shard.upkeep import DEAD_SHARE_MAX, IDLE_SHARE, merge_run
+from paradox.shard.upkeep import merge_run, worth_sealing
 from paradox.space.balance import balance, is_crowded
 from paradox.space.regions import is_blank
 from paradox.space.split import evolve
 
-WORTH_SEALING_MIN = 5_000
-"""Points that must have come or died beside sealed ones before it is worth a manifest, when nothing else is to be done."""
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
 SAMPLE_MAX = 131_072
@@ -44,10 +41,10 @@ POINTS_FOR_FIRST = 12
 """Points a shard, in least sizes of a region, that a cluster's first map waits for."""
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
-APART_AFTER_S = 60.0
-"""How long shards must have been together on other nodes than the map says before copies move for it: a node that died may come back."""
 WEIGH_AGAIN = 1.1
 """The same while a shard is crowded."""
+APART_AFTER_S = 60.0
+"""How long shards must have been together on other nodes than the map says before copies move for it: a node that died may come back."""
 
 
 class Upkeep:
@@ -98,9 +95,14 @@ class Upkeep:
     def seal_when_idle(self, points_min: int) -> None:
         """Set growing segments aside where one is worth an index of its own, or much has died that the last manifest still has."""
         held = self._held
-        if any(worth_sealing(shard, points_min) for shard in held.engine.shards):
-            with held.committer.turn:
-                held.freeze(anyway=True)
+        for shard in held.engine.shards:
+            sealed = [segment for segment in shard.segments if isinstance(segment, Sealed)]
+            rows = sum(segment.rows for segment in sealed)
+            died = sum(len(dead) for segment in sealed for _, dead in list(segment.deaths))
+            if worth_sealing(rows=rows, came=shard.growing.rows, died=died, points_min=points_min):
+                with held.committer.turn:
+                    held.freeze(anyway=True)
+                return
 
     # -- sealing
 
@@ -399,15 +401,6 @@ class Upkeep:
             scan_curves={name: column.scan_curve for name, column in segment.vectors.items() if column.scan_curve is not None},
             probe_curves={name: column.probe_curve for name, column in segment.vectors.items() if column.probe_curve is not None},
         )
-
-
-def worth_sealing(shard: ShardEngine, points_min: int) -> bool:
-    """Tell whether a shard answers faster, or takes less room, once a manifest knows what came and died since the last one."""
-    sealed = [segment for segment in shard.segments if isinstance(segment, Sealed)]
-    rows = sum(segment.rows for segment in sealed)
-    came, died = shard.growing.rows, sum(len(dead) for segment in sealed for _, dead in list(segment.deaths))
-    much = max(WORTH_SEALING_MIN, rows * IDLE_SHARE)
-    return came >= points_min or died >= max(much, rows * DEAD_SHARE_MAX) or (rows > 0 and came >= much)
 
 
 def chain_at(held: HeldCollection, position: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Upkeep: which segments to merge. Pure decisions; `node` carries them out."""
+"""Upkeep: when to seal what came lately, and which segments to merge. Pure decisions; `node` carries them out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ about log₃ n times."""
 IDLE_SHARE = 0.1
 """When nothing else is to be done, they are merged when together they weigh this share of it."""
 DEAD_SHARE_MAX = 0.25
+WORTH_SEALING_MIN = 5_000
+"""Points that must have come or died beside sealed ones before it is worth a manifest, when nothing else is to be done."""
 
 
 def merge_run(live: Sequence[int], rows: Sequence[int], *, idle: bool, limits: Limits) -> list[int]:
@@ -30,3 +32,12 @@ def merge_run(live: Sequence[int], rows: Sequence[int], *, idle: bool, limits: L
         if together <= limits.segment_points_max and sum(live[number] for number in rest) >= factor * live[order[start]]:
             return order[start:]
     return []
+
+
+def worth_sealing(*, rows: int, came: int, died: int, points_min: int) -> bool:
+    """Tell whether an idle shard answers faster, or takes less room, once a manifest knows what came and died since the last one.
+
+    rows: sealed. came: growing. died: sealed rows that the last manifest has as alive. points_min: that are worth an index of their own.
+    """
+    much = max(WORTH_SEALING_MIN, rows * IDLE_SHARE)
+    return came >= points_min or died >= max(much, rows * DEAD_SHARE_MAX) or (rows > 0 and came >= much)
