@@ -14,8 +14,9 @@ import pytest
 
 import paradox
 from paradox.errors import StoreClosed, VectorDimensions
+from paradox.gateway.calls import Call
 from paradox.gateway.joining import RUNS_MAX, Joining, answer_together
-from paradox.gateway.routes import Call, is_joinable
+from paradox.gateway.routes import is_joinable
 from paradox.model import operations as ops
 from paradox.node.embedded import open_folder
 from paradox.ports.transport import Transport

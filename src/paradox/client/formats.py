@@ -106,6 +106,12 @@ def ids_from(ids: Any, kinds: Any) -> Any:
         raise InvalidRequest(message, hint="its words are str, int and uuid; or leave it out") from None
 
 
+def columns_of_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return objects as columns; None stands for what one has not."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
 def file_mark(path: Path) -> Mark:
     """Return what tells a file from a later version of itself."""
     status = path.stat()
@@ -170,9 +176,8 @@ class JsonLines:
 
     def _part(self, rows: list[dict[str, Any]]) -> Part:
         self._rows += len(rows)
-        names = dict.fromkeys(name for row in rows for name in row)
         mark: Mark = {"rows": self._rows, "lines": self._lines, "bytes": self._offset, "digest": self._digest.hexdigest()}
-        return Part(columns={name: [row.get(name) for row in rows] for name in names}, rows=len(rows), mark=mark)
+        return Part(columns=columns_of_rows(rows), rows=len(rows), mark=mark)
 
 
 class Arrays:

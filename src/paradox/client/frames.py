@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -166,7 +167,7 @@ class ArrowRows:
 def write_parquet(path: Path, pages: Pages, spec: CollectionSpec) -> None:
     """Write columns id, vector (or vector.NAME), payload (JSON), modality, at; and id_kind where ids are not all alike."""
     parquet = _library("pyarrow.parquet")
-    schema = _schema(pages, spec)
+    schema = _schema(pages.kinds, spec)
     with parquet.ParquetWriter(path, schema) as writer:
         for page in pages:
             writer.write_table(_arrow_table(page, schema, spec))
@@ -175,10 +176,38 @@ def write_parquet(path: Path, pages: Pages, spec: CollectionSpec) -> None:
 def write_arrow(path: Path, pages: Pages, spec: CollectionSpec) -> None:
     """Write the same columns as an Arrow IPC file."""
     arrow, ipc = _library("pyarrow"), _library("pyarrow.ipc")
-    schema = _schema(pages, spec)
+    schema = _schema(pages.kinds, spec)
     with arrow.OSFile(str(path), "wb") as sink, ipc.new_file(sink, schema) as writer:
         for page in pages:
             writer.write_table(_arrow_table(page, schema, spec))
+
+
+def stream_columns(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the columns of each record batch of an Arrow IPC stream. Raises InvalidRequest where it is none, ExtraMissing."""
+    arrow, ipc = _library("pyarrow"), _library("pyarrow.ipc")
+    try:
+        with ipc.open_stream(stream) as batches:
+            for batch in batches:
+                batch.validate(full=True)
+                yield columns_of(batch) or {}
+    except (arrow.ArrowException, OSError) as error:
+        raise InvalidRequest(
+            f"this is not an Arrow IPC stream, or was cut off: {error}", hint="write it with pyarrow.ipc.new_stream"
+        ) from None
+
+
+def stream_pages(pages: Iterable[Page], spec: CollectionSpec) -> Iterator[bytes]:
+    """Yield an Arrow IPC stream of the columns of `write_arrow`, a page at a time; ids are texts, with their kinds. Raises ExtraMissing."""
+    ipc = _library("pyarrow.ipc")
+    schema = _schema(frozenset(("str", "uuid")), spec)
+    sink = BytesIO()
+    with ipc.new_stream(sink, schema) as writer:
+        for page in pages:
+            writer.write_table(_arrow_table(page, schema, spec))
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
 
 
 def require_arrow() -> None:
@@ -278,10 +307,10 @@ def _json_texts(values: list[Any]) -> list[str | None]:
     return [None if value is None else msgspec.json.encode(value).decode() for value in values]
 
 
-def _schema(pages: Pages, spec: CollectionSpec) -> Any:
+def _schema(kinds: frozenset[str], spec: CollectionSpec) -> Any:
     arrow = _library("pyarrow")
-    fields = [("id", arrow.int64() if pages.kinds == {"int"} else arrow.string())]
-    if len(pages.kinds) > 1 or "uuid" in pages.kinds:
+    fields = [("id", arrow.int64() if kinds == {"int"} else arrow.string())]
+    if len(kinds) > 1 or "uuid" in kinds:
         fields.append(("id_kind", arrow.string()))
     for name, vector in spec.vectors.items():
         width, dtype = shape_of(vector)

@@ -21,11 +21,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from paradox.client import formats
+from paradox.client.bulk import emptiness, is_empty, parts_of_written
 from paradox.client.formats import Mark, Page, Part, Source, Write
-from paradox.client.intake import LIMITS, Parts, additions, batch_of, parts_of, parts_of_columns
+from paradox.client.intake import LIMITS, Parts, additions, batch_of, parts_of
 from paradox.client.spool import Spool
 from paradox.client.vectors import shape_of
-from paradox.errors import BatchMismatch, InvalidRequest, Missing, StoreFull, StoreUnreadable
+from paradox.errors import InvalidRequest, Missing, StoreFull, StoreUnreadable
 from paradox.model.filters import Filter
 from paradox.model.operations import AddPoints, CollectionView, Receipt, Scroll
 from paradox.model.points import Id
@@ -148,24 +149,13 @@ class Import:
 
     def _parts_of(self, part: Part) -> Parts:
         columns = dict(part.columns)
-        name = "ids" if "ids" in columns else "id"
-        kinds = columns.pop("id_kind", None)
-        if name in columns:
-            columns[name] = formats.ids_from(columns[name], kinds)
-        elif self._key is not None:
+        if self._key is not None and not {"id", "ids"} & columns.keys():
             first = int(part.mark["rows"]) - part.rows
             columns["id"] = [_made_id(self._seed, row) for row in range(first, first + part.rows)]
-        payload = columns.get("payload")
-        if isinstance(payload, list) and any(isinstance(one, (str, bytes)) for one in payload):
-            columns["payload"] = [_payload_of(one, number) for number, one in enumerate(payload)]
-        parts = parts_of_columns(columns, self._view)
-        if parts.texts is None and parts.vectors is None:
+        parts = parts_of_written(columns, self._view)
+        if is_empty(parts):
             self._pending = None  # it is no fault of these points
-            there = ", ".join(name for name in part.columns if name != "id_kind") or "none"
-            raise BatchMismatch(
-                f"{str(self._path)!r} has neither a column of texts nor one of vectors; its columns are {there:.300}",
-                hint=f"name the column of the texts 'text', or that of the vectors {self._view.spec.main!r}",
-            )
+            raise emptiness(repr(str(self._path)), part.columns, self._view)
         return parts
 
     def _side_file(self) -> Path:
@@ -314,16 +304,6 @@ def _progress(progress: Progress | None, what: str) -> Progress | None:
 def _made_id(seed: str, row: int) -> UUID:
     """Return the id of a row that brings none: of version 8, alike each time the same import is taken up again."""
     return UUID(int=xxhash.xxh3_128_intdigest(f"{seed}:{row}".encode()) & ~(0xF000 << 64 | 0xC000 << 48) | (0x8000 << 64 | 0x8000 << 48))
-
-
-def _payload_of(given: Any, number: int) -> Any:
-    if not isinstance(given, (str, bytes)):
-        return given
-    try:
-        return msgspec.json.decode(given, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = f"the payload of point {number} is text, but no JSON object"
-        raise InvalidRequest(message, hint="rename the column, if it is a plain field") from None
 
 
 def _page_of(answer: Answer, others: Mapping[str, Answer], spec: CollectionSpec) -> Page:

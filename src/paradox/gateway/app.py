@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
 
+from paradox.client.bulk import BulkForm
 from paradox.errors import (
     AuthDenied,
     GatewayBusy,
@@ -30,21 +31,25 @@ from paradox.errors import (
     StoreFull,
     StoreLocked,
 )
+from paradox.gateway.bulk import Incoming
+from paradox.gateway.calls import Call, Route
 from paradox.gateway.joining import Joining
 from paradox.gateway.openapi import document
-from paradox.gateway.routes import ROUTES, Call, Route, is_joinable, without
+from paradox.gateway.routes import ROUTES, is_joinable, without
 from paradox.model.operations import DescribeDatabase
 from paradox.ports.transport import Joins, Transport
 from paradox.wire.bodies import Problem, ScrollPage
-from paradox.wire.pack import MEDIA, STREAM, Form, pack, unpack
+from paradox.wire.pack import ARROW, LINES, MEDIA, STREAM, Form, pack, unpack
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = dict[bytes, bytes]
 THREADS = 16
-WAITING_MAX, STREAMS_MAX = 256, 64
-"""Requests, and scrolls, that wait or run at once; who comes after them is told to come back."""
+WAITING_MAX, STREAMS_MAX, BULKS_MAX = 256, 64, 4
+"""Requests, scrolls and bulk adds that wait or run at once; who comes after them is told to come back."""
+Place: TypeAlias = Literal["request", "stream", "bulk"]
+BULK_FORMS: Mapping[str, BulkForm] = MappingProxyType({LINES: "lines", ARROW: "arrow"})
 BODY_BYTES_MAX, BODIES_BYTES_MAX = 256 << 20, 512 << 20
 """Of one body, and of all that are being read or answered."""
 JOINED_BYTES_MAX = 1 << 16
@@ -77,8 +82,11 @@ class Gateway:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="paradox-gateway")
         self._running: set[Future[Any]] = set()
         self._joining = Joining(database, self._pool)
-        self._waiting = self._streams = self._bytes = 0
-        self._waiting_max = waiting_max
+        self._bulk_pool = ThreadPoolExecutor(BULKS_MAX, thread_name_prefix="paradox-bulk")
+        self._incoming: set[Incoming] = set()
+        self._bytes = 0
+        self._taken: dict[Place, int] = {"request": 0, "stream": 0, "bulk": 0}
+        self._places: Mapping[Place, int] = {"request": waiting_max, "stream": STREAMS_MAX, "bulk": BULKS_MAX}
         self._stopping = False
         self._routes = {(route.path, route.method): route for route in ROUTES}
         self._done: OrderedDict[bytes, tuple[float, asyncio.Future[bytes]]] = OrderedDict()
@@ -117,9 +125,12 @@ class Gateway:
         route, name = self._find(scope["method"], path)
         form = _form(headers.get(b"accept", b""))
         with self._place(route) as hold:
+            if route.bulk:
+                await _deliver(send, await self._bulk(route, name, headers, receive), form)
+                return
             content = await _body(receive, headers, hold)
             call = Call(self._database, name, None, _form(headers.get(b"content-type", b"")), form, self._place_of_files)
-            work = _Work(route, call, content)
+            work = _Work(route, call, content, arrow=route.arrow is not None and ARROW.encode() in headers.get(b"accept", b"").lower())
             if route.streams:
                 await self._stream(work, receive, send)
             elif route.joins and len(content) <= JOINED_BYTES_MAX and self._may_join(work):
@@ -135,11 +146,11 @@ class Gateway:
     @contextmanager
     def _place(self, route: Route) -> Iterator[Callable[[int], None]]:
         """Hold a place among those that wait; gives what takes bytes from those that all bodies may have. Raises GatewayBusy."""
-        waiting, most = (self._streams, STREAMS_MAX) if route.streams else (self._waiting, self._waiting_max)
+        kind: Place = "bulk" if route.bulk else "stream" if route.streams else "request"
         if self._stopping:
             raise GatewayBusy("the server is stopping", hint="try again when it is back")
-        if waiting >= most:
-            raise GatewayBusy(f"{waiting} requests are waiting already", hint=f"come back in {RETRY_AFTER_S} s")
+        if self._taken[kind] >= self._places[kind]:
+            raise GatewayBusy(f"{self._taken[kind]} {kind}s are waiting already", hint=f"come back in {RETRY_AFTER_S} s")
         held = 0
 
         def hold(size: int) -> None:
@@ -152,12 +163,27 @@ class Gateway:
             held += size
             self._bytes += size
 
-        self._waiting, self._streams = self._waiting + (not route.streams), self._streams + route.streams
+        self._taken[kind] += 1
         try:
             yield hold
         finally:
-            self._waiting, self._streams = self._waiting - (not route.streams), self._streams - route.streams
+            self._taken[kind] -= 1
             self._bytes -= held
+
+    async def _bulk(self, route: Route, name: str, headers: Headers, receive: Receive) -> bytes:
+        """Let a thread of its own read a body and add it; return the reply. It goes on when the caller goes, until it misses something."""
+        media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        if media not in BULK_FORMS:
+            raise RequestUnreadable(
+                f"a stream has the content type {media!r:.80}; expected {' or '.join(BULK_FORMS)}", hint="send one of them"
+            )
+        incoming = Incoming(BULK_FORMS[media], receive, _patience_s)
+        call = Call(self._database, name, incoming, "json", "json", self._place_of_files)
+        self._incoming.add(incoming)
+        try:
+            return await self._run(lambda: pack(route.run(call), _form(headers.get(b"accept", b""))), pool=self._bulk_pool)
+        finally:
+            self._incoming.discard(incoming)
 
     async def _once(self, work: _Work, headers: Headers) -> bytes:
         """Return the reply; to a write that was sent before under the same name, the reply it had."""
@@ -175,8 +201,8 @@ class Gateway:
                 self._done.pop(name, None)
             raise
 
-    async def _run(self, work: Callable[..., bytes], *given: Any) -> bytes:
-        running = self._pool.submit(work, *given)
+    async def _run(self, work: Callable[..., bytes], *given: Any, pool: ThreadPoolExecutor | None = None) -> bytes:
+        running = (pool or self._pool).submit(work, *given)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return await asyncio.wrap_future(running)
@@ -184,7 +210,7 @@ class Gateway:
     async def _stream(self, work: _Work, receive: Receive, send: Send) -> None:
         frames = work.frames()
         frame = await self._run(next, frames, b"")  # what is wrong is told before the reply begins
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", STREAM[work.form].encode())]})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", work.media.encode())]})
         gone = asyncio.ensure_future(receive())  # completes when the reader goes
         try:
             while frame and not gone.done():
@@ -192,6 +218,8 @@ class Gateway:
                 try:
                     frame = await self._run(next, frames, b"")
                 except ParadoxError as error:
+                    if work.arrow:
+                        return  # there is no other way to say so: the connection is closed before the reply ends
                     frame, frames = work.framed(ScrollPage(hits=[], problem=self._problem(error))), iter(())
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
@@ -247,18 +275,27 @@ class Gateway:
 
     def close(self) -> None:
         """Let the threads go, waiting LINGER_S for what is running; what waits is not begun, what takes longer ends with its database."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for incoming in list(self._incoming):
+            incoming.stop()
+        for pool in (self._pool, self._bulk_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
         wait(list(self._running), timeout=LINGER_S)
 
 
 class _Work:
     """One admitted request, to be done by a thread."""
 
-    def __init__(self, route: Route, call: Call, content: bytes) -> None:
-        """call: without its body, which `content` holds."""
+    def __init__(self, route: Route, call: Call, content: bytes, *, arrow: bool) -> None:
+        """call: without its body, which `content` holds. arrow: whether the reply is an Arrow stream."""
         self.route = route
+        self.arrow = arrow
         self.form = call.form
         self.call, self._content = call, content
+
+    @property
+    def media(self) -> str:
+        """The content type of a stream."""
+        return ARROW if self.arrow else STREAM[self.form]
 
     def read(self) -> None:
         """Read the body, if there is one and it was not read. Raises RequestUnreadable."""
@@ -276,6 +313,10 @@ class _Work:
 
     def frames(self) -> Iterator[bytes]:
         """Yield the bytes of a stream's frames."""
+        if self.arrow and self.route.arrow is not None:
+            self.read()
+            yield from self.route.arrow(self.call)
+            return
         for part in self._run():
             yield self.framed(part)
 

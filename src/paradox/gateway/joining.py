@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from paradox.errors import GatewayBusy, ParadoxError
-from paradox.gateway.routes import Call, asked_of, found_reply
+from paradox.gateway.calls import Call
+from paradox.gateway.routes import asked_of, found_reply
 from paradox.model import operations as ops
 from paradox.model.operations import CollectionView
 from paradox.model.queries import Answers, alike

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from paradox.gateway.routes import ROUTES, Route
+from paradox.gateway.calls import Route
+from paradox.gateway.routes import ROUTES
 from paradox.wire.bodies import Problem
-from paradox.wire.pack import MEDIA, STREAM, Form
+from paradox.wire.pack import ARROW, LINES, MEDIA, STREAM, Form
 
 TITLE, DISTRIBUTION = "Paradox", "paradox-memory"
 
@@ -47,6 +48,11 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
     }
     if "{name}" in route.path:
         operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+    if route.bulk:
+        streams = {ARROW: {"type": "string", "format": "binary"}, LINES: {"type": "string"}}
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": schema} for media, schema in streams.items()}}
+    if route.arrow is not None:
+        operation["responses"]["200"]["content"][ARROW] = {"schema": {"type": "string", "format": "binary"}}
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(schema_of[route.body], MEDIA)}
     return operation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,59 +14,19 @@ from paradox.client.payloads import decode_payload
 from paradox.client.questions import LIMITS, Terms, level_of, position_of, question_of, questions_of, using_of
 from paradox.client.times import datetime_of
 from paradox.errors import NumberRange
+from paradox.gateway import bulk
+from paradox.gateway.calls import Call, Route
 from paradox.model import operations as ops
 from paradox.model.filter_syntax import as_filter
 from paradox.model.operations import CollectionView
 from paradox.model.points import Key, id_of
 from paradox.model.queries import Answer, Answers, Coverage, Plan, Question
 from paradox.model.topology import number_of
-from paradox.ports.transport import Transport
 from paradox.wire import bodies
 from paradox.wire.pack import Form, id_given
 
 FOUND_MAX = 1_000_000
 """Points that one reply may hold."""
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One request, read and admitted.
-
-    name: of the collection, if its path holds one. given: the form of its body. form: that of its reply. place: where the files are, which
-    nobody need know.
-    """
-
-    database: Transport
-    name: str
-    body: Any
-    given: Form
-    form: Form
-    place: str = ""
-
-    def view(self) -> CollectionView:
-        """Return the collection asked of. Raises CollectionMissing."""
-        view: CollectionView = self.database.send(ops.OpenCollection(name=self.name, wanted={}, create=False))
-        return view
-
-    def ids(self, ids: Any) -> Any:
-        """Return ids as the verbs take them."""
-        return [id_given(one, self.given) for one in ids] if isinstance(ids, list) else ids
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One path and method. body, reply: Structs, or None. streams: the reply is an iterator of parts. writes: it changes something.
-
-    joins: it may be answered with others of its kind.
-    """
-
-    method: str
-    path: str
-    summary: str
-    run: Callable[[Call], Any]
-    body: Any = None
-    reply: Any = None
-    streams: bool = False
-    writes: bool = False
-    joins: bool = False
 
 
 def _collections(call: Call) -> dict[str, list[str]]:
@@ -223,23 +183,33 @@ def _count(call: Call) -> dict[str, int]:
 
 
 def _scroll(call: Call) -> Iterator[Any]:
-    body: bodies.ScrollBody = call.body
-    if intake.batch_of(body.batch) > LIMITS.batch_points_max:
-        raise NumberRange(f"batch={body.batch:,}; at most {LIMITS.batch_points_max:,} points a page", hint="leave it out, or give 1000")
-    operation = ops.ScrollPoints(
-        collection=call.name,
-        where=as_filter(body.where, LIMITS),
-        batch=intake.batch_of(body.batch),
-        with_vectors=body.with_vectors,
-        using=using_of(call.view(), body.using),
-        after=position_of(body.after),
-        consistency=level_of(body.consistency),
-    )
-    scroll: ops.Scroll = call.database.send(operation)
+    scroll: ops.Scroll = call.database.send(_scroll_of(call, call.view()))
     yield bodies.ScrollReply(total=scroll.total, position=scroll.position)
     for answer in scroll.answers:
         yield bodies.ScrollPage(hits=_rows(answer, call.form))
     yield bodies.ScrollPage(hits=[], last=True)
+
+
+def _scroll_arrow(call: Call) -> Iterator[bytes]:
+    view = call.view()
+    asked = _scroll_of(call, view)
+    scroll: ops.Scroll = call.database.send(asked)
+    return bulk.written(scroll.answers, view.spec, (asked.using or view.spec.main) if asked.with_vectors else None)
+
+
+def _scroll_of(call: Call, view: CollectionView) -> ops.ScrollPoints:
+    body: bodies.ScrollBody = call.body
+    if intake.batch_of(body.batch) > LIMITS.batch_points_max:
+        raise NumberRange(f"batch={body.batch:,}; at most {LIMITS.batch_points_max:,} points a page", hint="leave it out, or give 1000")
+    return ops.ScrollPoints(
+        collection=call.name,
+        where=as_filter(body.where, LIMITS),
+        batch=intake.batch_of(body.batch),
+        with_vectors=body.with_vectors,
+        using=using_of(view, body.using),
+        after=position_of(body.after),
+        consistency=level_of(body.consistency),
+    )
 
 
 def _status(call: Call) -> dict[str, Any]:
@@ -419,9 +389,19 @@ ROUTES: tuple[Route, ...] = (
         path=f"{OF_ONE}/scroll",
         summary="Every point of one view, as a stream of pages",
         run=_scroll,
+        arrow=_scroll_arrow,
         body=bodies.ScrollBody,
         reply=bodies.ScrollPage,
         streams=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{OF_ONE}/points/bulk",
+        summary="Add points from a stream of any length, a part at a time",
+        run=bulk.add,
+        reply=bodies.BulkReply,
+        bulk=True,
+        writes=True,
     ),
     Route(method="GET", path="/v1/status", summary="Health in one sentence, then details", run=_status, reply=dict[str, Any]),
     Route(

@@ -203,6 +203,13 @@ class ReceiptReply(msgspec.Struct, kw_only=True):
     position: int
 
 
+class BulkReply(msgspec.Struct, kw_only=True):
+    """A stream of points of which all are durable: how many, and the position to pass as `after`."""
+
+    points: int
+    position: int
+
+
 class ScrollReply(msgspec.Struct, kw_only=True):
     """The first part of a scroll; pages follow."""
 

@@ -23,6 +23,8 @@ Body = TypeVar("Body")
 ARRAY = 1
 MEDIA: Mapping[Form, str] = MappingProxyType({"json": "application/json", "msgpack": "application/msgpack"})
 STREAM: Mapping[Form, str] = MappingProxyType({"json": "application/x-ndjson", "msgpack": "application/x-msgpack-stream"})
+ARROW, LINES = "application/vnd.apache.arrow.stream", "application/x-ndjson"
+"""Streams of any length."""
 DTYPE = re.compile(r"[<|=]?(?:f[248]|[iu][1248]|b1)|<M8\[us\]")
 """What an array may hold: numbers, bools and times. No reader ever unpickles, and NumPy reads no other text as a dtype."""
 
