@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,7 +28,8 @@ WAIT_S, LOOK_S = 30, 0.01
 class Members:
     """Nodes n0, n1, …, each with a folder of its own."""
 
-    def __init__(self, servers: LogServers, folder: Path, *, limits: Limits) -> None:
+    def __init__(self, servers: LogServers, folder: Path, *, limits: Limits, zones: Mapping[int, str]) -> None:
+        self.zones = zones
         self.servers = servers
         self.folder = folder
         self.limits = limits
@@ -46,6 +48,7 @@ class Members:
                 limits=self.limits,
                 log_replicas=replicas,
                 log_monitors=self.servers.urls_of_monitors,
+                zone=self.zones.get(number, ""),
                 env=self.envs.get(number) or RealEnv(),
                 disk=RealDisk(),
             )
@@ -102,8 +105,10 @@ class Members:
 
 
 @contextmanager
-def members(servers: LogServers, folder: Path, count: int = 3, *, limits: Limits | None = None) -> Iterator[Members]:
-    made = Members(servers, folder, limits=limits or Limits())
+def members(
+    servers: LogServers, folder: Path, count: int = 3, *, limits: Limits | None = None, zones: Mapping[int, str] = MappingProxyType({})
+) -> Iterator[Members]:
+    made = Members(servers, folder, limits=limits or Limits(), zones=zones)
     try:
         made.start(*range(count))
         yield made

@@ -36,3 +36,11 @@ def test_a_node_that_comes_takes_its_share_and_no_more() -> None:
 
 def test_shards_on_one_node_share_a_domain() -> None:
     assert domains(["b", "a", "b", "c"]) == domains(["z", "x", "z", "y"]) == [0, 1, 0, 2]
+
+
+def test_shards_in_one_zone_share_a_domain_where_zones_can_keep_copies_apart() -> None:
+    zones = {"a": "east", "b": "west", "c": "east"}
+    assert domains(["a", "b", "c"], zones, copies=2) == [0, 1, 0]
+    assert domains(["a", "b", "c"], zones, copies=3) == [0, 1, 2]
+    assert domains(["a", "b", "d"], zones, copies=2) == [0, 1, 2]
+    assert domains(["a", "c", "a"], zones, copies=2) == [0, 1, 0]

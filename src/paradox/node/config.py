@@ -21,8 +21,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     role: "node" holds points and answers gateways, "gateway" answers over HTTP. log: addresses of the log servers. log_monitors: where
     these tell how they are, so that a node can refuse servers that do not sync; none = they are trusted to. log_replicas: how many of them
-    keep each log. name: of a node. store: the folder, shared by all nodes, where they keep segments. stop_with_stdin: end when standard
-    input does.
+    keep each log. name: of a node. zone: where it is, of places that fail one by one: copies go to different ones. store: the folder,
+    shared by all nodes, where they keep segments. stop_with_stdin: end when standard input does.
     """
 
     role: Literal["node", "gateway"]
@@ -30,6 +30,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_monitors: tuple[str, ...] = ()
     log_replicas: int = 3
     name: str = ""
+    zone: str = ""
     store: str = ""
     host: str = "127.0.0.1"
     port: int = 6500

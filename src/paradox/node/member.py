@@ -81,14 +81,16 @@ class Member:
         limits: Limits,
         log_replicas: int,
         log_monitors: Sequence[str] = (),
+        zone: str = "",
         env: Env,
         disk: Disk,
     ) -> None:
-        """store: the folder where all nodes keep segments. log_monitors: where log servers tell how they are.
+        """store: the folder where all nodes keep segments. log_monitors: where log servers tell how they are. zone: fails alone.
 
         Raises LogUnavailable, StoreUnreadable.
         """
         self.name = name
+        self._zone = zone
         self._bus = bus
         self._env = env
         streams = Streams(bus, env=self._env)
@@ -204,7 +206,8 @@ class Member:
             self._looked_s = LONG_AGO_S  # another node placed them
         with suppress(KeyError):
             places, _ = self._catalogue.placed(collection)
-            held.domains = np.array(domains(places), dtype=np.int32)
+            zones = self._nodes.zones() | ({self.name: self._zone} if self._zone else {})
+            held.domains = np.array(domains(places, zones, copies=held.spec.copies), dtype=np.int32)
             for shard, node in enumerate(places):
                 if node == self.name and shard not in held.engine.held:
                     held.adopt(shard)
@@ -233,6 +236,7 @@ class Member:
         self._told_holds = {collection: shards for collection, _, shards in opened}
         told = Beat(
             name=self.name,
+            zone=self._zone,
             failure=self.failure,
             holds=self._told_holds,
             covers={collection: sorted(held.covered.intersection(shards)) for collection, held, shards in opened},
@@ -335,6 +339,7 @@ class Member:
     def _describe(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return what the database says of itself, with what a node knows beside."""
         told |= {"nodes": [key.removeprefix(f"{NODES}.") for key in self._register.keys(NODES)]}
+        told |= {"zone": self._zone}
         told |= {"alarms": [*self._watch.alarms(), *self._differences()]}
         if self.failure and told["healthy"]:
             told |= {"healthy": False, "sentence": f"working, but cannot follow: {self.failure}"}

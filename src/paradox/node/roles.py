@@ -80,6 +80,7 @@ def run_node(config: ServerConfig, ready: Callable[[str], None]) -> None:
             limits=Limits(),
             log_replicas=config.log_replicas,
             log_monitors=config.log_monitors,
+            zone=config.zone,
             env=RealEnv(),
             disk=RealDisk(),
         )

@@ -18,13 +18,14 @@ MOVE_AFTER_S = 3.0
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself.
 
-    holds: the shards of each collection that it has; covers: those it has made a snapshot of, too. stands: the log position of each.
-    stored: the live points of each shard in `holds`, in its order, copies included. settled: the epoch of the map by which all of them
-    stand; -1 while some are to be moved. hears: the nodes that live, as far as it knows. marks: positions of each collection's log, and
-    the chain over what was applied up to there (`shard.chain`).
+    zone: where it is, of places that fail one by one. holds: the shards of each collection that it has; covers: those it has made a
+    snapshot of, too. stands: the log position of each. stored: the live points of each shard in `holds`, in its order, copies included.
+    settled: the epoch of the map by which all of them stand; -1 while some are to be moved. hears: the nodes that live, as far as it
+    knows. marks: positions of each collection's log, and the chain over what was applied up to there (`shard.chain`).
     """
 
     name: str
+    zone: str = ""
     failure: str = ""
     holds: dict[str, list[int]] = {}
     covers: dict[str, list[int]] = {}
@@ -72,6 +73,11 @@ class Nodes:
         """Return what each node that lives said last of its chain of a collection's log."""
         beats = {name: self.beat(name) for name in self.alive()}
         return {name: beat.marks.get(collection, []) for name, beat in beats.items() if beat is not None}
+
+    def zones(self) -> dict[str, str]:
+        """Return the zone of each node that was ever heard of and is in one."""
+        with self._changed:
+            return {name: beat.zone for name, (_, beat) in self._heard.items() if beat.zone}
 
     def holders(self, collection: str, shards: int) -> dict[int, str]:
         """Return a node that lives and holds it for each shard; shards that none has are left out."""

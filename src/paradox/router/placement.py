@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 def place(shards: int, alive: Sequence[str], before: Sequence[str] = ()) -> list[str]:
@@ -43,10 +44,13 @@ def moved(places: Sequence[str], shard: int, node: str, alive: Sequence[str]) ->
     return None
 
 
-def domains(places: Sequence[str]) -> list[int]:
-    """Return a number for each shard, equal where the shards are on one node: copies of a point belong on different ones.
+def domains(places: Sequence[str], zones: Mapping[str, str] = MappingProxyType({}), *, copies: int = 1) -> list[int]:
+    """Return a number for each shard, equal where the shards would fail together: copies of a point belong on different ones.
 
-    Counted from the first shard on, so that the numbers are the same whenever the same shards are together.
+    zones: of nodes that are in one. Where each node that has shards is in one, and there are as many zones as copies, zones fail together,
+    else nodes. Counted from the first shard on, so that the numbers are the same whenever the same shards are together.
     """
-    number = {node: place for place, node in enumerate(dict.fromkeys(places))}
-    return [number[node] for node in places]
+    labels = [zones.get(node, "") for node in places]
+    together = labels if all(labels) and len(set(labels)) >= copies else places
+    number = {label: place for place, label in enumerate(dict.fromkeys(together))}
+    return [number[label] for label in together]

@@ -88,10 +88,12 @@ def collection(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _node(name: str, told: dict[str, Any] | None) -> dict[str, Any]:
     if told is None:
-        return {"name": name, "state": "silent", "sentence": "it does not answer"} | dict.fromkeys(OF_A_NODE) | {"positions": {}}
-    positions = {one["name"]: one["position"] for one in told["collections"]}
-    shown = {field: told[field] for field in OF_A_NODE}
-    return {"name": name, "state": "up" if told["healthy"] else "ill", "sentence": told["sentence"]} | shown | {"positions": positions}
+        state, sentence, zone, positions = "silent", "it does not answer", "", {}
+    else:
+        state, sentence, zone = "up" if told["healthy"] else "ill", told["sentence"], told.get("zone", "")
+        positions = {one["name"]: one["position"] for one in told["collections"]}
+    shown = {field: None if told is None else told[field] for field in OF_A_NODE}
+    return {"name": name, "zone": zone, "state": state, "sentence": sentence} | shown | {"positions": positions}
 
 
 def _joined(told: Mapping[str, dict[str, Any]], field: str) -> dict[str, str]:
