@@ -85,6 +85,15 @@ class Progress:
         self._best = best
 
 
+def next_visits(queries: Sequence[Progress]) -> dict[int, list[int]]:
+    """Return which of the queries, by number, visit each shard next; none when it is enough for all."""
+    coming: dict[int, list[int]] = {}
+    for number, query in enumerate(queries):
+        for shard in query.next():
+            coming.setdefault(shard, []).append(number)
+    return coming
+
+
 def unmeasured(copies: int) -> tuple[Routing, ...]:
     """Return what is taken for granted before anything is measured: where points have one copy, nothing is."""
     return DEFAULT if copies > 1 else ()

@@ -27,7 +27,7 @@ from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
 from paradox.router.moving import Moving
-from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, unmeasured, way
+from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, next_visits, unmeasured, way
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
 from paradox.shard.engine import Held, ShardEngine, take
@@ -39,6 +39,7 @@ from paradox.space.regions import Atlas
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
 NO_HASHES = np.empty(0, dtype=np.uint64)
 """Growing segments find keys without hashes."""
+NO_SCORES = np.empty(0, dtype=np.float32)
 FIELDS_REMEMBERED_MAX = 10_000
 TEXT_DEPTH = 4
 TEXT_DEPTH_MIN = 50
@@ -287,11 +288,18 @@ class Scatter:
         return [visit for _, visit in results], [found for found, _ in results], metric
 
     def _patiently(self, queries: NDArray[Any], question: Question) -> list[tuple[Found, Visit]]:
-        """Visit shards, nearest region first, until patience ends."""
-        if len(queries) > 1:
-            parts = [self._patiently(query[None], question) for query in queries]
-            return stack([{id(visit.segment): (found, visit) for found, visit in part} for part in parts])
-        return self._visit(queries, question, self._routing(question).patience)
+        """Visit shards, nearest region first, until patience ends for each query; those that come to a shard together share the visit."""
+        patience = self._routing(question).patience
+        walks = [Progress(way, question.k, patience) for way in self.ways(queries, question)]
+        results: list[dict[int, tuple[Found, Visit]]] = [{} for _ in walks]
+        while coming := next_visits(walks):
+            for shard, numbers in coming.items():
+                parts = self.shards[shard].search(queries[numbers], question, self.costs)
+                for place, number in enumerate(numbers):
+                    own = [(Found(found.score[place : place + 1], found.row[place : place + 1]), visit) for found, visit in parts]
+                    results[number] |= {id(visit.segment): (found, visit) for found, visit in own}
+                    walks[number].take(shard, np.concatenate([NO_SCORES, *(found.score[found.row >= 0] for found, _ in own)]))
+        return list(results[0].values()) if len(results) == 1 else stack(results)
 
     def _routing(self, question: Question) -> Routing:
         """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them: what
@@ -304,17 +312,6 @@ class Scatter:
         """Return what every shard finds for each query by vector."""
         found = [(shard.number, self.search_shard(question, shard.number)[0]) for shard in self.shards]
         return {(shard, number): answer for shard, answers in found for number, answer in enumerate(answers)}
-
-    def _visit(self, queries: NDArray[Any], question: Question, patience: int) -> list[tuple[Found, Visit]]:
-        progress = Progress(self.ways(queries, question)[0], question.k, patience)
-        results: list[tuple[Found, Visit]] = []
-        while shards := progress.next():
-            for number in shards:
-                parts = self.shards[number].search(queries, question, self.costs)
-                scores = [found.score[0][found.row[0] >= 0] for found, _ in parts]
-                progress.take(number, np.concatenate(scores) if scores else np.empty(0, dtype=np.float32))
-                results.extend(parts)
-        return results
 
     def ways(self, queries: NDArray[Any], question: Question) -> list[list[Stop]]:
         """Return the way of each of (q, d) queries over all shards."""

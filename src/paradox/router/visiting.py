@@ -12,7 +12,7 @@ from paradox.model.topology import shard_name
 from paradox.ports.text import TextStatistics
 from paradox.router.joining import fused, joined
 from paradox.router.layout import Layout
-from paradox.router.patience import FoundByShard, Progress
+from paradox.router.patience import FoundByShard, Progress, next_visits
 from paradox.router.scatter import TEXT_DEPTH, TEXT_DEPTH_MIN
 from paradox.wire.operations import Asked, AskShards, CountWords, answer_from
 
@@ -57,21 +57,15 @@ class Visits:
         patience = self._layout.routing_of(question).patience
         queries = [Progress(way, question.k, patience) for way in self._layout.ways(vectors, question)]
         found: list[list[Answer]] = [[] for _ in queries]
-        while True:
-            wave = [query.next() for query in queries]
-            wanted: dict[int, list[int]] = {}
-            for number, shards in enumerate(wave):
-                for shard in shards:
-                    wanted.setdefault(shard, []).append(number)
-            if not wanted:
-                return [joined(answers, question.k) for answers in found]
-            answers = self._visit(question, wanted)
-            for number, shards in enumerate(wave):
-                for shard in shards:
+        while coming := next_visits(queries):
+            answers = self._visit(question, coming)
+            for shard, numbers in coming.items():
+                for number in numbers:
                     answer = answers.get((shard, number))
                     queries[number].take(shard, None if answer is None else answer.score)
                     if answer is not None:
                         found[number].append(answer)
+        return [joined(answers, question.k) for answers in found]
 
     def everywhere(self, question: Question) -> FoundByShard | None:
         """Return what every shard finds for each query by vector; None when one does not answer."""
