@@ -8,7 +8,7 @@
     subject.py     Paradox through its public API; bars.py the figures asked of it
     growth.py      how the cost of a question grows with the data; maps.py what a million regions cost
     served.py      a server and a cluster, asked and written to by callers.py; running.py starts them, server_peers.py those of others
-    routing.py     how few shards a question visits for its recall
+    routing.py     how few shards a question visits for its recall; vast.py: what twenty million points cost
     opening.py, installing.py, children.py   what must be measured in fresh processes
 
 In: `paradox bench …`. Out: a table, or one line of JSON a bar. `cli` imports this package, and nobody else.
@@ -48,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--served", action="store_true", help="measure `paradox serve` and `paradox up`, and nothing else; with --peers other servers too"
     )
     parser.add_argument("--shards", action="store_true", help="show how few of several shards a question visits, and nothing else")
+    parser.add_argument("--vast", action="store_true", help="fill a folder with 20 million points, ask it, and nothing else (takes 40 GB)")
     parser.add_argument("--only", metavar="NAME", help="only bars whose name begins so, such as one, many.rate, filter or large")
     parser.add_argument("--points", type=int, metavar="N", help="only the first N points of a set (default: 100,000; all of the large one)")
     parser.add_argument(
@@ -89,6 +90,11 @@ def run(arguments: Namespace) -> int:
         from paradox.cli.bench.routing import show_routing
 
         return show_routing(cache, screen, points_max=arguments.points, large=arguments.large, only=arguments.only)
+    if arguments.vast:
+        from paradox.cli.bench.vast import POINTS, vast_readings
+
+        points = arguments.points or POINTS
+        return _show(vast_readings(cache, screen.note, points=points, duration_s=arguments.seconds), screen)
     return _measure(arguments, cache, screen)
 
 

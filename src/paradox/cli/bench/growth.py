@@ -133,16 +133,22 @@ def grown_corpora(cache: Path, points_max: int | None, tell: Tell) -> Iterator[C
 
 
 def repeat_with_noise(vectors: Matrix, count: int, path: Path) -> Matrix:
-    """Return (count, d) unit vectors in a file: `vectors` over and over, every repeat with noise of length NOISE in a new direction."""
+    """Return (count, d) unit vectors in a file: those of `noisy_blocks`."""
     held = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, vectors.shape[1]))
+    for start, block in noisy_blocks(vectors, count):
+        held[start : start + len(block)] = block
+    return held
+
+
+def noisy_blocks(vectors: Matrix, count: int) -> Iterator[tuple[int, Matrix]]:
+    """Yield `count` unit vectors, in blocks with where they begin: `vectors` over and over, every repeat with noise in a new direction."""
     dice = np.random.default_rng(SEED)
     for start in range(0, count, FILL_POINTS):
         rows = np.arange(start, min(start + FILL_POINTS, count))
         block = np.array(vectors[rows % len(vectors)])
         noise = dice.standard_normal(block.shape, dtype=np.float32) * np.float32(NOISE / math.sqrt(block.shape[1]))
         block += np.where(rows[:, None] >= len(vectors), noise, np.float32(0))
-        held[start : start + len(rows)] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    return held
+        yield start, block / np.linalg.norm(block, axis=1, keepdims=True)
 
 
 def measure_costs(corpus: Corpus, folder: Path, tell: Tell, *, duration_s: float = DURATION_S) -> Iterator[Cost]:
