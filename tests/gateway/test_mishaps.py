@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import time
 from collections.abc import Iterator
 from http.client import IncompleteRead
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import paradox
 from paradox.errors import DeadlineExceeded, InvalidRequest, SegmentCorrupt
 from paradox.gateway import app, routes
+from paradox.node import serve
 from paradox.node.config import keys_of
 from paradox.node.embedded import open_folder
 from paradox.objects import disk
@@ -203,3 +205,31 @@ def test_nobody_learns_where_the_server_keeps_its_files(tmp_path: Path, monkeypa
 
 
 TELLING = [("GET", "/v1/status"), ("POST", "/v1/verify"), ("GET", "/v1/collections/p")]
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", HEAD, HEAD + b"\r\nGET"])
+def test_a_connection_that_brings_no_whole_head_is_closed(database: Transport, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """Nothing, half a head, and half of the second one; beside it another connection asks without pause."""
+    monkeypatch.setattr(serve, "HEAD_S", 0.5)
+    monkeypatch.setattr(serve, "HEADS_S", 0.05)
+    with served(database) as address:
+        where = (urlsplit(address).hostname, urlsplit(address).port)
+        with socket.create_connection(where, timeout=20) as slow, socket.create_connection(where, timeout=20) as busy:  # type: ignore[arg-type]
+            slow.sendall(begun)
+            slow.settimeout(0.01)
+            told, until = b"", time.monotonic() + 20
+            while True:
+                busy.sendall(HEAD + b"\r\n")
+                assert busy.recv(4096).startswith(b"HTTP/1.1 200")
+                try:
+                    if not (part := slow.recv(4096)):
+                        break
+                    told += part
+                except TimeoutError:
+                    assert time.monotonic() < until
+            assert told.count(b"200 OK") == begun.count(b"\r\n\r\n")
+            busy.sendall(HEAD + b"\r\n")
+            assert busy.recv(4096).startswith(b"HTTP/1.1 200")

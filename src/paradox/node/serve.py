@@ -7,9 +7,10 @@ import ipaddress
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paradox.errors import ExtraMissing, GatewayUnreachable, InvalidRequest
 from paradox.gateway.app import Gateway
@@ -22,6 +23,8 @@ BACKLOG = 1024
 STOP_S = 10
 """How long requests that run may take to end when the server is told to stop."""
 LOOK_S = 0.005
+HEAD_S, HEADS_S = 30.0, 1.0
+"""How long a connection may take for the head of its next request, and how often that is looked at."""
 
 
 class HttpServer:
@@ -80,13 +83,32 @@ class HttpServer:
             await asyncio.sleep(LOOK_S)  # uvicorn tells nobody
         if server.started:
             ready()
-        await serving
+        watching = asyncio.create_task(_close_idle(server))
+        try:
+            await serving
+        finally:
+            watching.cancel()
 
     def stop(self) -> None:
         """Let `run` return once the running requests are answered. From any thread."""
         if self._gateway is not None and self._server is not None:
             self._gateway.stop()
             self._server.should_exit = True
+
+
+async def _close_idle(server: uvicorn.Server) -> None:
+    """Close connections that bring no whole head of a request: uvicorn waits for it for ever."""
+    since: dict[Any, tuple[Any, float]] = {}
+    while True:
+        await asyncio.sleep(HEADS_S)
+        now, before, since = time.monotonic(), since, {}
+        for one in list(server.server_state.connections):
+            cycle: Any = getattr(one, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                last, at = before.get(one, (cycle, now))
+                since[one] = (cycle, at if last is cycle else now)
+                if now - since[one][1] >= HEAD_S:
+                    one.transport.close()
 
 
 def _is_loopback(host: str) -> bool:
