@@ -293,6 +293,18 @@ def test_only_the_command_line_prints() -> None:
     expect_none(printing)
 
 
+def test_no_property_holds_a_lock_of_all_objects_while_it_is_made() -> None:
+    """`cached_property` of Python 3.11 does: one object that asks a server holds up all others, and a simulated world for ever."""
+    holding = [
+        place(path, node.lineno)
+        for path in source_files()
+        if not path.relative_to(SOURCE).as_posix().startswith("cli/")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and any("cached_property" in ast.unparse(one) for one in node.decorator_list)
+    ]
+    expect_none(holding)
+
+
 def test_no_state_hides_in_modules() -> None:
     """A table is annotated as what cannot be changed (Mapping, Sequence, frozenset, Final) and nothing is declared global."""
     hidden = []

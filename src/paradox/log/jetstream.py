@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable, StoreClosed, StoreFull
@@ -86,6 +86,7 @@ class JetStreamLog:
         self._first_sequence = 1
         self._incarnation = 0
         self._replicas = 1
+        self._known_register: Register | None = None
         self._bookmark = self._last
         self.refresh()
 
@@ -378,7 +379,7 @@ class JetStreamLog:
     def _trimmed(self) -> tuple[int, int]:
         """Return the last message that was or will be trimmed, 0 = none, and the register's revision of that."""
         try:
-            value, revision = self._register.get(f"{TRIMMED}.{self._name}")
+            value, revision = self._register().get(f"{TRIMMED}.{self._name}")
         except KeyError:
             return 0, 0
         return int(value), revision
@@ -387,11 +388,12 @@ class JetStreamLog:
         """Say that messages up to this one will be trimmed, unless another program said more."""
         while (told := self._trimmed())[0] < sequence:
             with suppress(LogConflict):
-                self._register.put(f"{TRIMMED}.{self._name}", b"%d" % sequence, revision=told[1])
+                self._register().put(f"{TRIMMED}.{self._name}", b"%d" % sequence, revision=told[1])
 
-    @cached_property
     def _register(self) -> Register:
-        return Register(self._streams, replicas=self._replicas)
+        if self._known_register is None:
+            self._known_register = Register(self._streams, replicas=self._replicas)
+        return self._known_register
 
     def close(self) -> None:
         """Take no more calls; the connection stays. Safe to call twice."""
