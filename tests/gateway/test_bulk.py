@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 
 import paradox
+from paradox.client import bulk as client_bulk
 from paradox.gateway import app, bulk
 from paradox.node.embedded import open_folder
 from served import ask, served
@@ -130,11 +130,18 @@ def test_arrow_in_many_batches_of_any_length(address: str) -> None:
             "neither a column of texts nor one of vectors; its columns are id, n",
         ),
         (b"", LINES, "request.invalid", "the stream holds no points"),
-        (b"", ARROW, "request.invalid", "this is not an Arrow IPC stream"),
-        (b"hello", ARROW, "request.invalid", "this is not an Arrow IPC stream"),
+        (b"", ARROW, "request.invalid", "the stream holds no points"),
+        (b"\x10\0\0\0hello", ARROW, "request.invalid", "this is not an Arrow IPC stream"),
+        (b"\xff\xff\xff\xff\x10\0\0\0" + b"\x01" * 200, ARROW, "request.invalid", "this is not an Arrow IPC stream"),
         (arrow_stream(table_of([1, 2], np.ones((2, 2))))[:-40], ARROW, "request.invalid", "or was cut off"),
         (arrow_stream(table_of([1, 2], np.ones((2, 3)))), ARROW, "vector.dimensions", "no point was added"),
         (arrow_stream(table_of([1, 1], np.ones((2, 2)))), ARROW, "id.duplicate", "no point was added"),
+        (
+            arrow_stream(pyarrow.table({"id": [1], "vector": [[1.0, 2.0]], "at": pyarrow.array([2**62], pyarrow.timestamp("s"))})),
+            ARROW,
+            "time.invalid",
+            "no point was added",
+        ),
         (arrow_stream(pyarrow.table({"id": [1]})), ARROW, "batch.mismatch", "its columns are id"),
         (
             b"{}",
@@ -177,45 +184,111 @@ def test_a_part_that_is_too_large_is_refused_before_it_is_in_memory(address: str
         assert (status, problem["code"]) == (413, "request.size")
 
 
+def nested(**column: Any) -> bytes:
+    return arrow_stream(pyarrow.table({"id": [1], "vector": [[1.0, 2.0]], **column}))
+
+
+def compressed() -> bytes:
+    sink = io.BytesIO()
+    table = table_of([1, 2], np.ones((2, 2)))
+    with ipc.new_stream(sink, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def many_rows_of_nothing() -> bytes:
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("n", pyarrow.null())])
+    rows = (1 << 20) + 1
+    return arrow_stream(pyarrow.table([pyarrow.array(np.arange(rows)), pyarrow.nulls(rows)], schema=schema))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (compressed(), "is compressed"),
+        (many_rows_of_nothing(), "a record batch has 1,048,577 rows"),
+        (nested(n=pyarrow.array(["a"]).dictionary_encode()), "column 'n' is of type dictionary<"),
+        (nested(n=pyarrow.array([[None]])), "column 'n' is of type list<"),
+        (nested(n=pyarrow.array([{}], pyarrow.struct([]))), "column 'n' is of type struct<"),
+        (nested(n=pyarrow.array([b"1"])), "column 'n' is of type binary"),
+        (arrow_stream(pyarrow.table([[1], [2]], names=["n", "n"])), "two columns of the stream have the same name"),
+    ],
+)
+def test_what_would_take_more_memory_than_bytes_is_refused(address: str, body: bytes, words: str) -> None:
+    ask(address, "PUT", "/v1/collections/notes", {"dimensions": 2})
+    status, problem, _ = ask(address, "POST", BULK, body, ARROW)
+    assert (status, problem["code"]) == (400, "request.invalid")
+    assert words in problem["detail"]
+    assert "(no point was added)" in problem["detail"]
+
+
+def test_no_more_memory_is_taken_than_a_stream_brings(address: str) -> None:
+    """Nine bytes say that two gigabytes follow."""
+    ask(address, "PUT", "/v1/collections/notes", {"dimensions": 2})
+    status, problem, _ = ask(address, "POST", BULK, b"\xff\xff\xff\xff\xff\xff\xff\x7f.", ARROW)
+    assert (status, problem["code"]) == (413, "request.size")
+
+
+def test_lines_that_share_no_names_are_parts_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_bulk, "PART_CELLS", 1_000)
+    lines = b"".join(json.dumps({f"n{number}.{one}": 1 for one in range(20)}).encode() + b"\n" for number in range(50))
+    parts = list(client_bulk.columns_in(io.BytesIO(lines), "lines"))
+    assert sum(len(next(iter(part.values()))) for part in parts) == 50
+    assert max(len(part) * len(next(iter(part.values()))) for part in parts) <= 1_500
+
+
+def test_parts_without_rows_are_passed_over(address: str) -> None:
+    ask(address, "PUT", "/v1/collections/notes", {"dimensions": 2})
+    table = table_of([1, 2], np.ones((2, 2)))
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        for one in (table, table.slice(0, 0), table_of([3], np.ones((1, 2)))):
+            for batch in one.to_batches() or [pyarrow.record_batch([[], table["vector"].chunk(0).slice(0, 0)], schema=table.schema)]:
+                writer.write_batch(batch)
+    assert ask(address, "POST", BULK, sink.getvalue(), ARROW)[1]["points"] == 3
+    assert ask(address, "POST", BULK, b'\n\n{"id": 4, "vector": [1, 2]}\n\n', LINES)[1]["points"] == 1
+
+
 def test_a_caller_that_stalls_is_let_go_and_the_fifth_is_told_to_come_back(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that had sent much before."""
     monkeypatch.setattr(app, "READ_S", 1.0)
+    monkeypatch.setattr(bulk, "READ_S", 1.0)
     ask(address, "PUT", "/v1/collections/notes", {"dimensions": 2})
     host, port = urlsplit(address).hostname, urlsplit(address).port
     head = f"POST {BULK} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
     stalled = [socket.create_connection((host, port)) for _ in range(app.BULKS_MAX)]  # type: ignore[arg-type]
+    chunk = (b'{"id": 1, "vector": [1, 2.5]}' + b" " * 1_000 + b"\n") * 1_000
     for door in stalled:
-        door.sendall(head.encode() + b'1e\r\n{"id": 1, "vector": [1, 2.5]}\n\r\n')
-    until = time.monotonic() + 10
+        door.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    began = time.monotonic()
     while (told := ask(address, "POST", BULK, b'{"id": 2, "vector": [1, 2]}', LINES))[0] != 429:
-        assert time.monotonic() < until
+        assert time.monotonic() < began + 10
     assert told[1]["code"] == "gateway.busy"
     for door in stalled:
         reply = door.makefile("rb").read(4096)
         assert b"400" in reply.splitlines()[0]
         assert b"the rest was not waited for" in reply
         door.close()
+    assert time.monotonic() < began + 10
     assert ask(address, "POST", BULK, b'{"id": 2, "vector": [1, 2]}', LINES)[0] == 200
 
 
 def test_a_server_that_stops_does_not_wait_for_a_stream(tmp_path: Path) -> None:
+    """Who sends it is told how far it came."""
     database = open_folder(str(tmp_path), read_only=False, origin="", timeout_s=0)
-    begun, failures = threading.Event(), []
-
-    def chunks() -> Iterator[bytes]:
-        yield b'{"id": 1, "vector": [1, 2]}\n'
-        begun.set()
-        time.sleep(3_600)
-
-    def send(address: str) -> None:
-        try:
-            send_chunked(address, chunks(), LINES)
-        except (OSError, ValueError) as error:
-            failures.append(error)
-
     with served(database) as address:
         ask(address, "PUT", "/v1/collections/notes", {"dimensions": 2})
-        threading.Thread(target=send, args=(address,), daemon=True).start()
-        assert begun.wait(10)
+        host, port = urlsplit(address).hostname, urlsplit(address).port
+        door = socket.create_connection((host, port))  # type: ignore[arg-type]
+        lines = b"".join(b'{"id": %d, "vector": [1, 2]}\n' % number for number in range(10_000))
+        head = f"POST {BULK} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        door.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(lines), lines))
+        while ask(address, "POST", "/v1/collections/notes/count", {})[1]["count"] < 8_192:
+            pass
         began = time.monotonic()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 5
+    reply = door.makefile("rb").read()
+    assert b"429" in reply.splitlines()[0]
+    assert b"the server is stopping (after 8,192 points, which are added)" in reply
+    door.close()
     database.close()

@@ -7,7 +7,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from http.client import IncompleteRead
+from contextlib import suppress
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -210,26 +211,64 @@ TELLING = [("GET", "/v1/status"), ("POST", "/v1/verify"), ("GET", "/v1/collectio
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
-@pytest.mark.parametrize("begun", [b"", HEAD, HEAD + b"\r\nGET"])
-def test_a_connection_that_brings_no_whole_head_is_closed(database: Transport, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    """Nothing, half a head, and half of the second one; beside it another connection asks without pause."""
-    monkeypatch.setattr(serve, "HEAD_S", 0.5)
+@pytest.mark.parametrize("begun", ["nothing", "a head", "a second head"])
+def test_a_connection_that_brings_no_whole_head_is_closed(database: Transport, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    """Beside it another connection asks without pause."""
+    monkeypatch.setattr(serve, "HEAD_S", 2.0)
     monkeypatch.setattr(serve, "HEADS_S", 0.05)
     with served(database) as address:
-        where = (urlsplit(address).hostname, urlsplit(address).port)
-        with socket.create_connection(where, timeout=20) as slow, socket.create_connection(where, timeout=20) as busy:  # type: ignore[arg-type]
-            slow.sendall(begun)
+        place = urlsplit(address)
+        busy = HTTPConnection(place.netloc, timeout=20)
+        with socket.create_connection((place.hostname, place.port), timeout=20) as slow:  # type: ignore[arg-type]
+            if begun == "a second head":
+                slow.sendall(HEAD + b"\r\n")
+                assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+            if begun != "nothing":
+                slow.sendall(HEAD)
             slow.settimeout(0.01)
-            told, until = b"", time.monotonic() + 20
-            while True:
-                busy.sendall(HEAD + b"\r\n")
-                assert busy.recv(4096).startswith(b"HTTP/1.1 200")
-                try:
-                    if not (part := slow.recv(4096)):
-                        break
-                    told += part
-                except TimeoutError:
-                    assert time.monotonic() < until
-            assert told.count(b"200 OK") == begun.count(b"\r\n\r\n")
-            busy.sendall(HEAD + b"\r\n")
-            assert busy.recv(4096).startswith(b"HTTP/1.1 200")
+            until, ended = time.monotonic() + 20, False
+            while not ended:
+                assert time.monotonic() < until
+                assert asked(busy) == 200
+                with suppress(TimeoutError):
+                    ended = not slow.recv(4096)
+        assert asked(busy) == 200
+        busy.close()
+
+
+def asked(connection: HTTPConnection) -> int:
+    connection.request("GET", "/healthz")
+    with connection.getresponse() as response:
+        response.read()
+        return response.status
+
+
+def test_a_caller_that_does_not_read_is_cut_off(database: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it holds up is memory: the reply, until somebody takes it."""
+    monkeypatch.setattr(serve, "HEAD_S", 0.5)
+    monkeypatch.setattr(serve, "HEADS_S", 0.05)
+    monkeypatch.setattr(serve, "SLOWEST_BYTES_S", 64 << 20)
+    servers, close_idle = [], serve._close_idle
+
+    async def seen(server: Any) -> None:
+        servers.append(server)
+        await close_idle(server)
+
+    monkeypatch.setattr(serve, "_close_idle", seen)
+    with served(database) as address:
+        ask(address, "PUT", "/v1/collections/unread", {"dimensions": 1_000})
+        vectors = np.ones((2_000, 1_000)).tolist()
+        ask(address, "POST", "/v1/collections/unread/points", {"ids": list(range(2_000)), "vectors": vectors})
+        body = json.dumps({"query": [1] * 1_000, "k": 2_000, "with_vectors": True}).encode()
+        place = urlsplit(address)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.settimeout(20)
+            slow.connect((place.hostname, place.port))
+            head = f"POST /v1/collections/unread/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            slow.sendall(head.encode() + body)
+            assert slow.recv(15) == b"HTTP/1.1 200 OK"
+            [server], until = servers, time.monotonic() + 20
+            while server.server_state.connections:
+                assert time.monotonic() < until
+                time.sleep(0.01)  # the server tells nobody

@@ -13,8 +13,8 @@ from paradox.errors import BatchMismatch, InvalidRequest, PayloadInvalid
 from paradox.model.operations import CollectionView
 
 BulkForm: TypeAlias = Literal["lines", "arrow"]
-PART_ROWS, PART_BYTES = 4_096, 8 << 20
-"""Lines that make a part; a record batch is one by itself."""
+PART_ROWS, PART_BYTES, PART_CELLS = 4_096, 8 << 20, 1 << 20
+"""Lines that make a part, or fewer when they are long or each has names of its own; a record batch is one by itself."""
 
 
 def columns_in(stream: IO[bytes], form: BulkForm) -> Iterator[dict[str, Any]]:
@@ -29,12 +29,14 @@ def columns_in(stream: IO[bytes], form: BulkForm) -> Iterator[dict[str, Any]]:
 def _of_lines(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     rows: list[dict[str, Any]] = []
+    names: set[str] = set()
     size = 0
     for number, line in enumerate(stream):
         text = line.removeprefix(BYTE_ORDER_MARK).strip() if number == 0 else line.strip()
         try:
             if text:
                 rows.append(decode(text))
+                names |= rows[-1].keys()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if rows:
                 yield columns_of_rows(rows)
@@ -42,9 +44,9 @@ def _of_lines(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
                 f"line {number + 1:,} is not a JSON object: {error}", hint="mend it, and send it and the lines after it again"
             ) from None
         size += len(line)
-        if len(rows) >= PART_ROWS or size >= PART_BYTES:
+        if rows and (len(rows) >= PART_ROWS or size >= PART_BYTES or len(rows) * len(names) >= PART_CELLS):
             yield columns_of_rows(rows)
-            rows, size = [], 0
+            rows, names, size = [], set(), 0
     if rows:
         yield columns_of_rows(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from io import BytesIO
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     ArrowTable: TypeAlias = pyarrow.Table
 
 ID_NAMES = ("id", "ids")
+BATCH_ROWS_MAX = 1 << 20
+"""Of a record batch of a stream: columns of nothing take no bytes there, but memory."""
+MESSAGE_HEADER, BATCH_COMPRESSION = 2, 3
+"""Slots of two tables of the Arrow format."""
 
 
 def columns_of(frame: Any) -> dict[str, Any] | None:
@@ -183,17 +188,79 @@ def write_arrow(path: Path, pages: Pages, spec: CollectionSpec) -> None:
 
 
 def stream_columns(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the columns of each record batch of an Arrow IPC stream. Raises InvalidRequest where it is none, ExtraMissing."""
+    """Yield the columns of each record batch of an Arrow IPC stream that may come from anybody.
+
+    Raises InvalidRequest where it is none, or holds what takes far more memory than bytes (compression, dictionaries), ExtraMissing.
+    """
     arrow, ipc = _library("pyarrow"), _library("pyarrow.ipc")
-    try:
-        with ipc.open_stream(stream) as batches:
-            for batch in batches:
-                batch.validate(full=True)
-                yield columns_of(batch) or {}
-    except (arrow.ArrowException, OSError) as error:
+    schema: Any = None
+    messages = ipc.MessageReader.open_stream(stream)
+    while True:
+        try:
+            message = messages.read_next_message()
+            if schema is None:
+                schema = ipc.read_schema(message)
+                _refuse_inflating(arrow, schema)
+                continue
+            columns = _columns_of_message(ipc, message, schema)
+        except StopIteration:
+            return
+        except (arrow.ArrowException, OSError, ValueError, OverflowError, KeyError, struct.error) as error:
+            raise InvalidRequest(
+                f"this is not an Arrow IPC stream, or was cut off: {error}", hint="write it with pyarrow.ipc.new_stream"
+            ) from None
+        if columns:
+            yield columns
+
+
+def _columns_of_message(ipc: Any, message: Any, schema: Any) -> dict[str, Any]:
+    if message.type != "record batch" or _is_compressed(memoryview(message.metadata)):
+        raise InvalidRequest("a part of the stream is compressed, or no record batch", hint="write it without compression")
+    batch = ipc.read_record_batch(message, schema)
+    if batch.num_rows > BATCH_ROWS_MAX:
         raise InvalidRequest(
-            f"this is not an Arrow IPC stream, or was cut off: {error}", hint="write it with pyarrow.ipc.new_stream"
-        ) from None
+            f"a record batch has {batch.num_rows:,} rows; expected {BATCH_ROWS_MAX:,} at most",
+            hint="table.to_batches(max_chunksize=10_000)",
+        )
+    batch.validate(full=True)
+    return columns_of(batch) or {} if batch.num_rows else {}
+
+
+def _refuse_inflating(arrow: Any, schema: Any) -> None:
+    """Raise InvalidRequest for columns of one name, and for types whose values take more memory than bytes in a stream."""
+    if len(set(schema.names)) < len(schema.names):
+        raise InvalidRequest("two columns of the stream have the same name", hint="rename one of them")
+    for field in schema:
+        if not (arrow.types.is_null(field.type) or _is_plain(arrow, field.type)):
+            raise InvalidRequest(
+                f"column {field.name!r:.80} is of type {field.type}, which a stream cannot hold", hint="cast it to a plain type"
+            )
+
+
+def _is_plain(arrow: Any, kind: Any) -> bool:
+    types = arrow.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _is_plain(arrow, kind.value_type)
+    if types.is_struct(kind):
+        return kind.num_fields > 0 and all(_is_plain(arrow, kind.field(place).type) for place in range(kind.num_fields))
+    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string, types.is_temporal)
+    return any(test(kind) for test in tests)
+
+
+def _is_compressed(metadata: memoryview) -> bool:
+    """Tell whether a record batch has compressed buffers. PyArrow does not tell; the format: RecordBatch.compression in Message.fbs."""
+
+    def field(table: int, slot: int) -> int:
+        fields = table - struct.unpack_from("<i", metadata, table)[0]
+        size = struct.unpack_from("<H", metadata, fields)[0]
+        offset = struct.unpack_from("<H", metadata, fields + 4 + 2 * slot)[0] if 4 + 2 * slot < size else 0
+        return table + offset if offset else 0
+
+    def followed(place: int) -> int:
+        return int(place + struct.unpack_from("<I", metadata, place)[0])
+
+    header = field(followed(0), MESSAGE_HEADER)
+    return bool(header) and bool(field(followed(header), BATCH_COMPRESSION))
 
 
 def stream_pages(pages: Iterable[Page], spec: CollectionSpec) -> Iterator[bytes]:

@@ -180,10 +180,14 @@ class Gateway:
         incoming = Incoming(BULK_FORMS[media], receive, _patience_s)
         call = Call(self._database, name, incoming, "json", "json", self._place_of_files)
         self._incoming.add(incoming)
-        try:
-            return await self._run(lambda: pack(route.run(call), _form(headers.get(b"accept", b""))), pool=self._bulk_pool)
-        finally:
-            self._incoming.discard(incoming)
+
+        def work() -> bytes:
+            try:
+                return pack(route.run(call), _form(headers.get(b"accept", b"")))
+            finally:
+                self._incoming.discard(incoming)
+
+        return await self._run(work, pool=self._bulk_pool)
 
     async def _once(self, work: _Work, headers: Headers) -> bytes:
         """Return the reply; to a write that was sent before under the same name, the reply it had."""
@@ -270,13 +274,14 @@ class Gateway:
         )
 
     def stop(self) -> None:
-        """Take no more requests; those that run go on."""
+        """Take no more requests; those that run go on, but streams of points end with what came."""
         self._stopping = True
+        for incoming in list(self._incoming):
+            incoming.stop()
 
     def close(self) -> None:
         """Let the threads go, waiting LINGER_S for what is running; what waits is not begun, what takes longer ends with its database."""
-        for incoming in list(self._incoming):
-            incoming.stop()
+        self.stop()
         for pool in (self._pool, self._bulk_pool):
             pool.shutdown(wait=False, cancel_futures=True)
         wait(list(self._running), timeout=LINGER_S)

@@ -14,7 +14,7 @@ import msgspec
 from paradox.client import intake
 from paradox.client.bulk import BulkForm, columns_in, emptiness, is_empty, parts_of_written
 from paradox.client.formats import Page
-from paradox.errors import InvalidRequest, ParadoxError, RequestTooLarge, RequestUnreadable
+from paradox.errors import GatewayBusy, InvalidRequest, ParadoxError, RequestTooLarge, RequestUnreadable
 from paradox.gateway.calls import Call
 from paradox.model.queries import Answer
 from paradox.model.schema import CollectionSpec
@@ -23,6 +23,8 @@ from paradox.wire.bodies import BulkReply
 PART_BYTES_MAX = 64 << 20
 """Of one record batch or one line: as much of a body as may be in memory."""
 BLOCK_BYTES = 1 << 20
+READ_S = 30.0
+"""How long a caller may bring nothing."""
 
 
 class Incoming(io.RawIOBase):
@@ -55,10 +57,24 @@ class Incoming(io.RawIOBase):
         self._held = self._held[taken:]
         self._size_of_part += taken
         if self._size_of_part > PART_BYTES_MAX + BLOCK_BYTES:
-            raise RequestTooLarge(
-                f"a part of the stream has more than {PART_BYTES_MAX >> 20} MiB", hint="write smaller record batches, or shorter lines"
-            )
+            raise self._too_large()
         return taken
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes, fewer at the end. Raises RequestTooLarge before it makes room for more than a part may have."""
+        if not 0 <= size <= PART_BYTES_MAX:
+            raise self._too_large()
+        parts, left = [], size
+        while left and (part := bytearray(min(left, BLOCK_BYTES))) and (taken := self.readinto(part)):
+            parts.append(bytes(part[:taken]))
+            left -= taken
+        return b"".join(parts)
+
+    @staticmethod
+    def _too_large() -> RequestTooLarge:
+        return RequestTooLarge(
+            f"a part of the stream has more than {PART_BYTES_MAX >> 20} MiB", hint="write smaller record batches, or shorter lines"
+        )
 
     def begin_part(self) -> None:
         """Count the bytes of the next part."""
@@ -71,17 +87,18 @@ class Incoming(io.RawIOBase):
             self._asked.cancel()
 
     def _next(self) -> memoryview:
-        begun = time.monotonic()
-        left_s = self._patience_s(self._size) - self._waited_s
-        self._asked = asyncio.run_coroutine_threadsafe(_awaited(self._receive), self._loop)
+        begun, asked = time.monotonic(), _awaited(self._receive)
+        left_s = max(0.0, min(READ_S, self._patience_s(self._size) - self._waited_s))  # what it had too much once is no credit for later
         try:
             if self._stopped:
                 raise CancelledError
-            message = self._asked.result(max(0.0, left_s))
-        except CancelledError:
-            raise RequestUnreadable("the server is stopping", hint="send the rest again when it is back") from None
+            self._asked = coming = asyncio.run_coroutine_threadsafe(asked, self._loop)
+            message = coming.result(left_s)
+        except (CancelledError, RuntimeError):  # the loop is closed
+            asked.close()
+            raise GatewayBusy("the server is stopping", hint="send the rest again when it is back") from None
         except TimeoutError:
-            self._asked.cancel()
+            coming.cancel()
             what = f"{self._size:,} bytes of the body came in {self._waited_s + left_s:.0f} s; the rest was not waited for"
             raise RequestUnreadable(what, hint="send it faster") from None
         self._waited_s += time.monotonic() - begun
@@ -103,7 +120,8 @@ def add(call: Call) -> BulkReply:
     incoming: Incoming = call.body
     points = position = 0
     try:
-        for columns in columns_in(io.BufferedReader(incoming, BLOCK_BYTES), incoming.form):
+        stream: Any = incoming if incoming.form == "arrow" else io.BufferedReader(incoming, BLOCK_BYTES)
+        for columns in columns_in(stream, incoming.form):
             parts = parts_of_written(columns, view)
             if is_empty(parts):
                 raise emptiness("the stream", columns, view)

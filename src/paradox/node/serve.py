@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from paradox.errors import ExtraMissing, GatewayUnreachable, InvalidRequest
-from paradox.gateway.app import Gateway
+from paradox.gateway.app import SLOWEST_BYTES_S, Gateway
 from paradox.ports.transport import Transport
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class HttpServer:
 
 
 async def _close_idle(server: uvicorn.Server) -> None:
-    """Close connections that bring no whole head of a request: uvicorn waits for it for ever."""
+    """Close connections that bring no whole head of a request, and cut those that do not read the reply: uvicorn waits for ever."""
     since: dict[Any, tuple[Any, float]] = {}
     while True:
         await asyncio.sleep(HEADS_S)
@@ -107,8 +107,11 @@ async def _close_idle(server: uvicorn.Server) -> None:
             if cycle is None or cycle.response_complete:
                 last, at = before.get(one, (cycle, now))
                 since[one] = (cycle, at if last is cycle else now)
-                if now - since[one][1] >= HEAD_S:
-                    one.transport.close()
+                waited_s, unread = now - since[one][1], one.transport.get_write_buffer_size()
+                if waited_s >= 2 * HEAD_S + unread / SLOWEST_BYTES_S:
+                    one.transport.abort()
+                elif waited_s >= HEAD_S:
+                    one.transport.close()  # once the reply is read
 
 
 def _is_loopback(host: str) -> bool:
