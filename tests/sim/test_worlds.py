@@ -20,7 +20,7 @@ CAUGHT = {
     "a_node_skips_an_entry": 1,
     "reads_do_not_wait_for_what_was_written": 9,
     "answers_leave_out_who_is_down": 1,
-    "coverage_is_always_whole": 7,
+    "coverage_is_always_whole": 57,
     "manifests_that_others_need_are_deleted": 19,
     "the_log_is_trimmed_too_early": 1,
 }
@@ -52,7 +52,7 @@ def test_checkers_catch_a_planted_bug(monkeypatch: pytest.MonkeyPatch, bug: str,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, *range(20, 32)])
+@pytest.mark.parametrize("seed", [1, 57, *range(20, 32)])
 def test_a_world_of_a_planted_bug_goes_well_without_it(seed: int) -> None:
     assert not live_through(seed).violations
 

@@ -17,15 +17,13 @@ NAME, SUBJECT = "PARADOX_REGISTER", "paradox.register"
 WRONG_LAST_OF_SUBJECT = 10164
 CHECK_BYTES = 4
 VALUE_BYTES_MAX = 1 << 20
-OPEN_S = 60.0
-"""How long servers that have just been started may take until one leads: an election takes up to 9 s, and may have to be repeated."""
 
 
 class Register:
     """Keys and values, kept by several servers. Thread-safe."""
 
-    def __init__(self, streams: Streams, *, replicas: int) -> None:
-        """Open the register, and create it when there is none. Raises LogUnavailable."""
+    def __init__(self, streams: Streams, *, replicas: int, timeout_s: float = PERSIST_S) -> None:
+        """Open the register, and create it when there is none. Raises LogUnavailable when that cannot be done for so long."""
         self._streams = streams
         streams.create(
             {
@@ -38,7 +36,7 @@ class Register:
                 "num_replicas": replicas,
                 "max_msg_size": VALUE_BYTES_MAX,
             },
-            timeout_s=OPEN_S,
+            timeout_s=timeout_s,
         )
 
     def get(self, key: str) -> tuple[bytes, int]:

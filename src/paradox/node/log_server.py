@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def is_healthy(monitor: str) -> bool:
 def check_all_durable(monitors: Sequence[str], *, timeout_s: float = TELL_S) -> None:
     """Raise LogUnavailable when one of these servers would acknowledge what is not on its disk, or half of them do not tell for so long.
 
-    Fewer that are silent acknowledge nothing either; who looks at them later finds out what they are when they are back.
+    Fewer may be silent, most likely because they are dead; who looks at them later finds out what they are when they are back.
     """
     until = time.monotonic() + timeout_s
     while True:
@@ -132,6 +133,10 @@ def look_at(monitor: str) -> tuple[str, dict[str, Kept]]:
 
 
 def _told(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=REPLY_S) as reply:
-        told: dict[str, Any] = json.load(reply)
-        return told
+    """Return what a server says. Raises OSError, ValueError when it does not."""
+    try:
+        with urllib.request.urlopen(url, timeout=REPLY_S) as reply:
+            told: dict[str, Any] = json.load(reply)
+            return told
+    except HTTPException as error:
+        raise OSError(f"{url} broke off: {error!r}") from None

@@ -63,6 +63,8 @@ POLL_S = 10.0
 DOWN_AFTER_S = 5.0
 """After which the shards of a node that says nothing are placed elsewhere."""
 NODES = "nodes"
+OPEN_S = 60.0
+"""How long log servers that have just come may take until one leads: an election takes up to 9 s, and may have to be repeated."""
 SWEEP_S = 60.0
 """How often the store is looked through for what nobody needs."""
 DIFFER_HINT = "their answers cannot both be right: run verify, export what you need, and restore from a snapshot before that position"
@@ -94,7 +96,7 @@ class Member:
         self._bus = bus
         self._env = env
         streams = Streams(bus, env=self._env)
-        register = Register(streams, replicas=log_replicas)
+        register = Register(streams, replicas=log_replicas, timeout_s=OPEN_S)
         check_store(register, LocalStore(store, disk), env=self._env)
         self._nodes = Nodes(bus, env=self._env)
         self._asker = Asker(bus, env=self._env, timeout_s=DOWN_AFTER_S, nodes=self._nodes)

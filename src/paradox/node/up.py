@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -144,12 +144,14 @@ class LocalCluster:
         nats = program()
         self._lock = WriterLock.acquire(self.folder, env=RealEnv())
         self._end_leftovers()
-        logs = self._log_servers(nats, len(list(self.folder.glob("log*/"))) or (LOG_SERVERS if nodes >= LOG_SERVERS else 1))
-        self._children = [*logs, *self._our_own(logs, nodes, host, port)]
+        count = len(list(self.folder.glob("log*/"))) or (LOG_SERVERS if nodes >= LOG_SERVERS else 1)
+        *ports, free = free_ports(3 * count + 1)
+        logs = self._log_servers(nats, ports[:count], ports[count : 2 * count], ports[2 * count :])
+        # chosen here: a gateway that is killed and started again must be found where it was
+        self._children = [*logs, *self._our_own(logs, nodes, host, port or free)]
 
-    def _log_servers(self, nats: str, count: int) -> list[Child]:
-        ports = free_ports(3 * count)
-        clients, routes, monitors = ports[:count], ports[count : 2 * count], ports[2 * count :]
+    def _log_servers(self, nats: str, clients: Sequence[int], routes: Sequence[int], monitors: Sequence[int]) -> list[Child]:
+        count = len(clients)
         children = []
         for number in range(count):
             name, settled = f"log{number + 1}", self.folder / f"log{number + 1}.conf"
@@ -168,7 +170,6 @@ class LocalCluster:
         return children
 
     def _our_own(self, logs: list[Child], nodes: int, host: str, port: int) -> list[Child]:
-        port = port or free_ports(1)[0]  # chosen here: who is killed and started again must be found where it was
         urls, monitors = tuple(log.url for log in logs), tuple(log.monitor for log in logs)
         gateway = ServerConfig(role="gateway", log=urls, host=host, port=port, stop_with_stdin=True)
         configs = {}

@@ -170,8 +170,8 @@ class LogWatch:
         """Return what a server keeps, None when it does not say, and note whether it would lose what it acknowledges."""
         try:
             self._names[monitor], page = look_at(monitor)
-            self._unsafe.pop(monitor, None)
             check_durable(monitor)
+            self._unsafe.pop(monitor, None)
         except LogUnavailable as fault:
             self._unsafe[monitor] = {"what": fault.message, "hint": fault.hint}
         except (OSError, ValueError, KeyError):

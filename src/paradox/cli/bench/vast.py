@@ -125,7 +125,10 @@ def fill(folder: Path, vectors: Matrix, points: int, nearest: Nearest, tell: Tel
         before = time.perf_counter()
         while not database.status()["settled"] and time.perf_counter() - before < SETTLE_S:
             time.sleep(1.0)  # nobody tells over the public face
-        return added_s, time.perf_counter() - before
+        settled_s = time.perf_counter() - before
+        if not database.status()["settled"]:
+            tell(f"  it goes on working in the background after {settled_s:,.0f} s; that is not waited for")
+        return added_s, settled_s
 
 
 def ask(folder: Path, nearest: Nearest, duration_s: float) -> Asked:
