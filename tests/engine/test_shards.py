@@ -129,6 +129,14 @@ def test_every_point_stands_in_two_shards_and_is_counted_once(spread: Spread) ->
     assert sorted(hit.id for hit in spread.points.scroll()) == list(range(POINTS))
 
 
+def test_queries_asked_together_visit_what_each_would_visit_alone(spread: Spread) -> None:
+    queries = spread.matrix[::40]
+    together = spread.points.search_many(queries, 10, recall=0.9)
+    for query, hits in zip(queries, together, strict=True):
+        alone = spread.points.search(query, 10, recall=0.9)
+        assert [hit.id for hit in hits] == [hit.id for hit in alone]
+
+
 def test_shards_carry_like_loads(spread: Spread) -> None:
     shards = spread.points.info()["shards"]
     counts = [shard["points"] for shard in shards]

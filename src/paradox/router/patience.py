@@ -85,13 +85,14 @@ class Progress:
         self._best = best
 
 
-def next_visits(queries: Sequence[Progress]) -> dict[int, list[int]]:
-    """Return which of the queries, by number, visit each shard next; none when it is enough for all."""
+def next_visits(queries: Sequence[Progress]) -> tuple[list[list[int]], dict[int, list[int]]]:
+    """Return the shards that each query visits next, to be taken in this order, and the queries of each shard; none when it is enough."""
+    waves = [query.next() for query in queries]
     coming: dict[int, list[int]] = {}
-    for number, query in enumerate(queries):
-        for shard in query.next():
+    for number, wave in enumerate(waves):
+        for shard in wave:
             coming.setdefault(shard, []).append(number)
-    return coming
+    return waves, coming
 
 
 def unmeasured(copies: int) -> tuple[Routing, ...]:

@@ -72,11 +72,14 @@ class Scatter:
     # -- writes
 
     def assign_regions(self, points: Points, regions: RegionMap | None = None) -> NDArray[np.int32]:
-        """Return (n, copies) regions of the map, or of another map, that hold each point, nearest first."""
+        """Return (n, copies) regions of the map, or of another map, that hold each point, nearest first.
+
+        Where one shard has all regions, the first stands for any: which is the nearest is asked when points are sealed.
+        """
         return self._regions_of(points.vectors[self.spec.main], regions)
 
     def _regions_of(self, vectors: NDArray[Any], regions: RegionMap | None = None) -> NDArray[np.int32]:
-        if self._main.metric == "hamming":
+        if self._main.metric == "hamming" or len(self.shards) == 1:
             return np.array([[0] + [-1] * (self.spec.copies - 1)] * len(vectors), dtype=np.int32)
         return self._atlas(regions or self.regions).assign(vectors, copies=self.spec.copies)
 
@@ -292,14 +295,20 @@ class Scatter:
         patience = self._routing(question).patience
         walks = [Progress(way, question.k, patience) for way in self.ways(queries, question)]
         results: list[dict[int, tuple[Found, Visit]]] = [{} for _ in walks]
-        while coming := next_visits(walks):
+        while True:
+            waves, coming = next_visits(walks)
+            if not coming:
+                return list(results[0].values()) if len(results) == 1 else stack(results)
+            scores = {}
             for shard, numbers in coming.items():
                 parts = self.shards[shard].search(queries[numbers], question, self.costs)
                 for place, number in enumerate(numbers):
                     own = [(Found(found.score[place : place + 1], found.row[place : place + 1]), visit) for found, visit in parts]
                     results[number] |= {id(visit.segment): (found, visit) for found, visit in own}
-                    walks[number].take(shard, np.concatenate([NO_SCORES, *(found.score[found.row >= 0] for found, _ in own)]))
-        return list(results[0].values()) if len(results) == 1 else stack(results)
+                    scores[shard, number] = np.concatenate([NO_SCORES, *(found.score[found.row >= 0] for found, _ in own)])
+            for number, wave in enumerate(waves):
+                for shard in wave:
+                    walks[number].take(shard, scores[shard, number])
 
     def _routing(self, question: Question) -> Routing:
         """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them: what

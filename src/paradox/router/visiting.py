@@ -57,15 +57,17 @@ class Visits:
         patience = self._layout.routing_of(question).patience
         queries = [Progress(way, question.k, patience) for way in self._layout.ways(vectors, question)]
         found: list[list[Answer]] = [[] for _ in queries]
-        while coming := next_visits(queries):
+        while True:
+            waves, coming = next_visits(queries)
+            if not coming:
+                return [joined(answers, question.k) for answers in found]
             answers = self._visit(question, coming)
-            for shard, numbers in coming.items():
-                for number in numbers:
+            for number, wave in enumerate(waves):
+                for shard in wave:
                     answer = answers.get((shard, number))
                     queries[number].take(shard, None if answer is None else answer.score)
                     if answer is not None:
                         found[number].append(answer)
-        return [joined(answers, question.k) for answers in found]
 
     def everywhere(self, question: Question) -> FoundByShard | None:
         """Return what every shard finds for each query by vector; None when one does not answer."""
