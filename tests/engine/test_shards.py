@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.small import opened, settle
 from paradox.client.sync import Collection
 from paradox.model.queries import Question
 from paradox.model.schema import Limits
-from paradox.router.patience import PATIENCES
+from paradox.router.patience import NEIGHBOURS, PATIENCES
 from paradox.shard.engine import ShardEngine
 from paradox.space.balance import is_crowded
 from paradox.space.regions import Atlas, assign, single_region
@@ -185,7 +186,7 @@ def test_what_is_expected_of_a_search_is_what_it_finds(tmp_path: Path, copies: i
     settle(embedded)
     engine = embedded.opened("points").held.engine
     assert engine.routed == engine.regions.epoch
-    assert [reading.patience for reading in engine.routing] == list(PATIENCES)
+    assert [(reading.k, reading.patience) for reading in engine.routing] == list(product(NEIGHBOURS, PATIENCES))
     true = best_scores(matrix, queries, "cosine", 10)
     question = Question(vectors=queries, using="vector", k=10, recall=0.99)
     for reading in engine.routing[2:8]:

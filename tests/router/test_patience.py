@@ -86,21 +86,35 @@ def walk() -> Walk:
 
 
 def test_readings_tell_what_each_patience_would_have_found() -> None:
-    made = readings([walk()])
+    made = readings([walk()], 10)
     assert [reading.patience for reading in made] == list(PATIENCES)
-    assert visited(walk(), 0) == [[0], [1], [2]]  # six and nine are fewer than ten
+    assert visited(walk(), 10, 0) == [[0], [1], [2]]  # six and nine are fewer than ten
     assert made[0] == Routing(patience=0, recall=1.0, shards=3.0)
     far, low = [f"far{row}" for row in range(10)], scores(*(-row / 10 for row in range(10)))
     enough = Walk(walk().way, {shard: ([*keys, *far], np.append(found, low)) for shard, (keys, found) in walk().found.items()})
-    made = readings([enough])
+    made = readings([enough], 10)
     assert [(reading.recall, reading.shards) for reading in made[:4]] == [(0.6, 1.0), (0.6, 1.0), (0.6, 1.0), (1.0, 3.0)]
-    assert readings([]) == ()
+    assert readings([], 10) == ()
 
 
 @pytest.mark.parametrize(("recall", "patience"), [(0.8, 4), (0.9, 8), (0.95, 16), (0.999, EVERYWHERE)])
 def test_the_cheapest_patience_that_keeps_recall_is_chosen(recall: float, patience: int) -> None:
-    assert choose_patience(DEFAULT, recall=recall, exact=False, shards=16).patience == patience
-    assert choose_patience(DEFAULT, recall=recall, exact=True, shards=16) == Routing(patience=EVERYWHERE, recall=1.0, shards=16.0)
+    assert choose_patience(DEFAULT, k=10, recall=recall, exact=False, shards=16).patience == patience
+    assert choose_patience(DEFAULT, k=10, recall=recall, exact=True, shards=16) == Routing(patience=EVERYWHERE, recall=1.0, shards=16.0)
+
+
+def test_the_patience_is_one_that_was_measured_for_at_least_as_many_neighbours() -> None:
+    measured = (Routing(k=10, patience=1, recall=1.0, shards=1.2), Routing(k=100, patience=6, recall=1.0, shards=3.0))
+    chosen = {k: choose_patience(measured, k=k, recall=0.95, exact=False, shards=16).patience for k in (1, 10, 11, 100, 1_000)}
+    assert chosen == {1: 1, 10: 1, 11: 6, 100: 6, 1_000: 6}
+
+
+def test_a_sample_that_may_have_been_lucky_is_not_believed() -> None:
+    """Two of 256 stored points that miss everything: the share is 0.992, and another 256 may show 0.98."""
+    lumps = Routing(patience=0, recall=0.9931, doubt=0.005, shards=1.0)
+    sure = Routing(patience=1, recall=1.0, shards=1.2)
+    chosen = {recall: choose_patience((lumps, sure), k=10, recall=recall, exact=False, shards=16).patience for recall in (0.95, 0.99)}
+    assert chosen == {0.95: 0, 0.99: 1}
 
 
 def test_nothing_is_taken_for_granted_of_points_with_one_copy() -> None:

@@ -45,7 +45,7 @@ def expect_sound(old: RegionMap, new: RegionMap, *, shards: int) -> None:
 @pytest.mark.parametrize(("shards", "copies"), [(1, 1), (4, 2), (16, 2)])
 def test_every_point_has_a_region_whatever_splits_and_merges(metric: Metric, shards: int, copies: int) -> None:
     clusters = Clusters(metric, seed=1, dimensions=16)
-    points = clusters.draw(4_000)
+    points = clusters.draw(8_000)
     regions = grown(points, single_region(16), shards=shards, metric=metric)
     lists = assign(points, regions, metric=metric, copies=copies)
     assert (lists >= 0).all()

@@ -26,9 +26,11 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True):
     """One measured point of the way over shards: stopping after `patience` regions in a row that changed nothing found this share of
-    the true nearest, visiting so many shards on average.
+    the `k` truly nearest, visiting so many shards on average. doubt: the standard error of that share, for some stored points are asked.
     """
 
+    k: int = 10
     patience: int
     recall: float
+    doubt: float = 0.0
     shards: float

@@ -30,7 +30,7 @@ from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run, worth_sealing
 from paradox.space.balance import balance, is_crowded
 from paradox.space.regions import is_blank
-from paradox.space.split import evolve
+from paradox.space.split import evolve, finer
 
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
@@ -278,7 +278,8 @@ class Upkeep:
         if points <= max(held.limits.region_points_max, waiting):
             self._points_counted = 0
             return
-        sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + 2 * points // held.limits.region_points_max)))
+        regions = 1 + 2 * points // finer(held.limits, points, len(engine.held)).region_points_max
+        sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * regions))
         new = evolve(
             engine.regions,
             sample,

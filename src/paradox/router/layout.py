@@ -48,7 +48,8 @@ class Layout:
     def routing_of(self, question: Question) -> Routing:
         """Return how long to go on visiting shards. Patience was measured with the vector that places points, and for all of them."""
         anywhere = question.using != self.spec.main or is_filtered(question)
-        return choose_patience(self.routing, recall=question.recall, exact=question.exact or anywhere, shards=self.spec.shards)
+        exact = question.exact or anywhere
+        return choose_patience(self.routing, k=question.k, recall=question.recall, exact=exact, shards=self.spec.shards)
 
     def may_hide(self, down: Sequence[int], *, settled: bool) -> bool:
         """Tell whether all copies of a point may be on shards that are down.

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from paradox.model.queries import Answer, Question
 from paradox.model.recall import Routing
-from paradox.planner.choose import cautious
+from paradox.planner.choose import CAUTION, cautious
 
-PATIENCES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64)
+PATIENCES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64)
 EVERYWHERE = 1 << 31
 """More regions than there are: every shard is visited."""
 DEFAULT = (
@@ -27,7 +28,10 @@ DEFAULT = (
 """Before anything is measured: two copies on static text vectors, on the low side."""
 SAMPLE, TOGETHER = 256, 64
 """Stored points that are asked for, and how many at a time. Of recall 0.95 their 2,560 neighbours tell within 0.01."""
-NEIGHBOURS = 10
+NEIGHBOURS = (10, 100)
+"""How many are looked for: where points stand in clusters, ten come from one region and a hundred do not."""
+DOUBTS = 2.0
+"""Standard errors that a reading may be too high. Where points stand in clusters few of the sample miss anything, and those miss all."""
 SAMPLE_RECALL = 0.99
 """Asked of each shard, for one that is measured is visited like one that is asked."""
 
@@ -100,10 +104,25 @@ def unmeasured(copies: int) -> tuple[Routing, ...]:
     return DEFAULT if copies > 1 else ()
 
 
-def choose_patience(readings: Sequence[Routing], *, recall: float, exact: bool, shards: int) -> Routing:
-    """Return the cheapest reading that keeps `recall`; a visit to all shards when none does."""
-    kept = [] if exact else [reading for reading in readings if reading.recall >= cautious(recall)]
+def choose_patience(readings: Sequence[Routing], *, k: int, recall: float, exact: bool, shards: int) -> Routing:
+    """Return the cheapest reading that keeps `recall`; a visit to all shards when none does.
+
+    Of readings for several k those for the least that is not below `k` count, else those for the largest.
+    """
+    looked_for = {reading.k for reading in readings}
+    nearest = min((one for one in looked_for if one >= k), default=max(looked_for, default=k))
+    kept = [] if exact else [reading for reading in readings if reading.k == nearest and keeps(reading, recall)]
     return min(kept, key=lambda reading: reading.shards, default=Routing(patience=EVERYWHERE, recall=1.0, shards=float(shards)))
+
+
+def keeps(reading: Routing, recall: float) -> bool:
+    """Tell whether a reading leaves shards their share of what may be lost, and keeps `recall` also where the sample was lucky."""
+    return reading.recall >= cautious(recall) and reading.recall - DOUBTS * reading.doubt >= recall
+
+
+def of_each_shard(question: Question) -> Question:
+    """Return what shards are asked of a question that not all of them answer: `choose_patience` leaves them a share of what may be lost."""
+    return question if question.exact else msgspec.structs.replace(question, recall=1 - CAUTION * (1 - question.recall))
 
 
 def measure(
@@ -114,14 +133,14 @@ def measure(
     ways: Callable[[NDArray[Any], Question], Sequence[Sequence[Stop]]],
     ask: Callable[[Question], FoundByShard | None],
 ) -> tuple[Routing, ...]:
-    """Return a reading for each patience, from stored points asked for their neighbours; none when shards do not answer.
+    """Return a reading for each patience and each of NEIGHBOURS, from stored points asked for theirs; none when shards do not answer.
 
     own: their keys. ways: see `way`. ask: asks every shard. Cost: every query at every shard, once.
     """
     asked = []
     for start in range(0, len(queries), TOGETHER):
         part = queries[start : start + TOGETHER]
-        question = Question(vectors=part, using=using, k=NEIGHBOURS + 1, recall=SAMPLE_RECALL, with_payload=False)
+        question = Question(vectors=part, using=using, k=max(NEIGHBOURS) + 1, recall=SAMPLE_RECALL, with_payload=False)
         found = ask(question)
         if found is None:
             return ()
@@ -129,14 +148,19 @@ def measure(
             Walk(way, {stop.shard: others(found[stop.shard, number], own[start + number]) for stop in way})
             for number, way in enumerate(ways(part, question))
         ]
-    return readings(asked)
+    return tuple(reading for k in NEIGHBOURS for reading in readings([first(walk, k) for walk in asked], k))
 
 
 class Walk(NamedTuple):
-    """A query that was asked everywhere: its way, and the keys and scores that each shard found, itself left out."""
+    """A query that was asked everywhere: its way, and the keys and scores that each shard found, best first, itself left out."""
 
     way: Sequence[Stop]
     found: Mapping[int, tuple[Sequence[Any], NDArray[np.float32]]]
+
+
+def first(walk: Walk, k: int) -> Walk:
+    """Return a walk with the best k that each shard found."""
+    return Walk(walk.way, {shard: (keys[:k], scores[:k]) for shard, (keys, scores) in walk.found.items()})
 
 
 def others(answer: Answer, own: Any) -> tuple[list[Any], NDArray[np.float32]]:
@@ -145,34 +169,33 @@ def others(answer: Answer, own: Any) -> tuple[list[Any], NDArray[np.float32]]:
     return [answer.keys[row] for row in rows], np.asarray(answer.score[rows], dtype=np.float32)
 
 
-def readings(walks: Iterable[Walk]) -> tuple[Routing, ...]:
-    """Return a reading for each patience, of what it would have found. Pure."""
+def readings(walks: Iterable[Walk], k: int) -> tuple[Routing, ...]:
+    """Return a reading for each patience, of which of the k nearest it would have found. Pure."""
     walks = list(walks)
     if not walks:
         return ()
-    truths = [nearest_keys(walk) for walk in walks]
-    wanted = sum(map(len, truths))
+    truths = [nearest_keys(walk, k) for walk in walks]
     made = []
     for patience in PATIENCES:
-        visits = [[shard for wave in visited(walk, patience) for shard in wave] for walk in walks]
-        hits = sum(
-            len(true & {key for shard in shards for key in walk.found[shard][0]})
+        visits = [[shard for wave in visited(walk, k, patience) for shard in wave] for walk in walks]
+        shares = [
+            len(true & {key for shard in shards for key in walk.found[shard][0]}) / max(1, len(true))
             for walk, shards, true in zip(walks, visits, truths, strict=True)
-        )
-        recall = hits / wanted if wanted else 1.0
-        made.append(Routing(patience=patience, recall=recall, shards=sum(map(len, visits)) / len(walks)))
+        ]
+        doubt = float(np.std(shares)) / len(shares) ** 0.5
+        made.append(Routing(k=k, patience=patience, recall=float(np.mean(shares)), doubt=doubt, shards=sum(map(len, visits)) / len(walks)))
     return tuple(made)
 
 
-def nearest_keys(walk: Walk) -> set[Any]:
-    """Return the keys of the nearest that any shard found."""
+def nearest_keys(walk: Walk, k: int) -> set[Any]:
+    """Return the keys of the k nearest that any shard found."""
     scores = {key: float(score) for keys, found in walk.found.values() for key, score in zip(keys, found.tolist(), strict=True)}
-    return set(sorted(scores, key=lambda key: (-scores[key], str(key)))[:NEIGHBOURS])
+    return set(sorted(scores, key=lambda key: (-scores[key], str(key)))[:k])
 
 
-def visited(walk: Walk, patience: int) -> list[list[int]]:
+def visited(walk: Walk, k: int, patience: int) -> list[list[int]]:
     """Return the shards that a query would have visited with this patience: those together that nothing had to be known for."""
-    progress, waves = Progress(walk.way, NEIGHBOURS, patience), []
+    progress, waves = Progress(walk.way, k, patience), []
     while wave := progress.next():
         for shard in wave:
             progress.take(shard, walk.found[shard][1])

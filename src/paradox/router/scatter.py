@@ -26,11 +26,11 @@ from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
-from paradox.router.moving import Moving
-from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, next_visits, unmeasured, way
+from paradox.router.moving import LOOK_ROWS, Moving
+from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, next_visits, of_each_shard, unmeasured, way
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
-from paradox.shard.engine import Held, ShardEngine, take
+from paradox.shard.engine import Held, ShardEngine, holders_at, take
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, is_filtered, matching
@@ -71,17 +71,17 @@ class Scatter:
 
     # -- writes
 
-    def assign_regions(self, points: Points, regions: RegionMap | None = None) -> NDArray[np.int32]:
-        """Return (n, copies) regions of the map, or of another map, that hold each point, nearest first.
+    def assign_regions(self, points: Points) -> NDArray[np.int32]:
+        """Return (n, copies) regions of the map that hold each point, nearest first.
 
         Where one shard has all regions, the first stands for any: which is the nearest is asked when points are sealed.
         """
-        return self._regions_of(points.vectors[self.spec.main], regions)
+        return self._regions_of(points.vectors[self.spec.main])
 
-    def _regions_of(self, vectors: NDArray[Any], regions: RegionMap | None = None) -> NDArray[np.int32]:
+    def _regions_of(self, vectors: NDArray[Any]) -> NDArray[np.int32]:
         if self._main.metric == "hamming" or len(self.shards) == 1:
             return np.array([[0] + [-1] * (self.spec.copies - 1)] * len(vectors), dtype=np.int32)
-        return self._atlas(regions or self.regions).assign(vectors, copies=self.spec.copies)
+        return self._atlas(self.regions).assign(vectors, copies=self.spec.copies)
 
     def _atlas(self, regions: RegionMap) -> Atlas:
         """Return the atlas of a map; those of the two newest are kept."""
@@ -135,25 +135,25 @@ class Scatter:
 
     def _change_map(self, new: RegionMap, position: int) -> None:
         """Take a new map. Points whose shards change are written anew where they belong now."""
-        before, self.regions = self.regions, new
+        self.regions = new
         if len(self.shards) == 1 or not self.alone:  # else they travel in the log, see `moving.py`
             return
         owned = [
-            (Held(segment, np.flatnonzero(segment.alive() & segment.owned())), shard.number)
+            (segment, np.flatnonzero(segment.alive() & segment.owned()), shard.number)
             for shard in self.shards
             for segment in shard.segments
             if segment.rows
         ]
-        for points, _ in (batch for held, shard in owned for batch in take(held, self.spec, shard)):
-            regions = self.assign_regions(points)
-            moving = np.flatnonzero((holders_of(regions, new) != holders_of(self.assign_regions(points, before), before)).any(axis=1))
-            if not len(moving):
-                continue
-            moved = subset(points, moving)
-            victims = self.find_live(moved.keys)
-            self._spread(moved, regions[moving])
-            self.moves += 1
-            self._kill(victims, position)
+        for segment, every, shard in owned:
+            for start in range(0, len(every), LOOK_ROWS):
+                rows = every[start : start + LOOK_ROWS]
+                vectors, holders = segment.vectors[self.spec.main].matrix()[rows], holders_at(segment, rows, self.spec, shard)
+                moving = rows[self.stand_elsewhere(vectors, holders)]
+                for moved, _ in take(Held(segment, moving), self.spec, shard):
+                    victims = self.find_live(moved.keys)
+                    self._spread(moved, self.assign_regions(moved))
+                    self.moves += 1
+                    self._kill(victims, position)
 
     def stand_elsewhere(self, vectors: NDArray[Any], holders: Holders) -> NDArray[np.bool_]:
         """Return which of (n, d) points have other places by the map than (n, copies) `holders`."""
@@ -294,6 +294,7 @@ class Scatter:
         """Visit shards, nearest region first, until patience ends for each query; those that come to a shard together share the visit."""
         patience = self._routing(question).patience
         walks = [Progress(way, question.k, patience) for way in self.ways(queries, question)]
+        part = of_each_shard(question)
         results: list[dict[int, tuple[Found, Visit]]] = [{} for _ in walks]
         while True:
             waves, coming = next_visits(walks)
@@ -301,7 +302,7 @@ class Scatter:
                 return list(results[0].values()) if len(results) == 1 else stack(results)
             scores = {}
             for shard, numbers in coming.items():
-                parts = self.shards[shard].search(queries[numbers], question, self.costs)
+                parts = self.shards[shard].search(queries[numbers], part, self.costs)
                 for place, number in enumerate(numbers):
                     own = [(Found(found.score[place : place + 1], found.row[place : place + 1]), visit) for found, visit in parts]
                     results[number] |= {id(visit.segment): (found, visit) for found, visit in own}
@@ -315,7 +316,8 @@ class Scatter:
         another vector or a filter leaves may stand anywhere.
         """
         anywhere = question.using != self.spec.main or is_filtered(question)
-        return choose_patience(self.routing, recall=question.recall, exact=question.exact or anywhere, shards=len(self.shards))
+        exact = question.exact or anywhere
+        return choose_patience(self.routing, k=question.k, recall=question.recall, exact=exact, shards=len(self.shards))
 
     def everywhere(self, question: Question) -> FoundByShard:
         """Return what every shard finds for each query by vector."""

@@ -12,7 +12,7 @@ from paradox.model.topology import shard_name
 from paradox.ports.text import TextStatistics
 from paradox.router.joining import fused, joined
 from paradox.router.layout import Layout
-from paradox.router.patience import FoundByShard, Progress, next_visits
+from paradox.router.patience import FoundByShard, Progress, next_visits, of_each_shard
 from paradox.router.scatter import TEXT_DEPTH, TEXT_DEPTH_MIN
 from paradox.wire.operations import Asked, AskShards, CountWords, answer_from
 
@@ -61,7 +61,7 @@ class Visits:
             waves, coming = next_visits(queries)
             if not coming:
                 return [joined(answers, question.k) for answers in found]
-            answers = self._visit(question, coming)
+            answers = self._visit(of_each_shard(question), coming)
             for number, wave in enumerate(waves):
                 for shard in wave:
                     answer = answers.get((shard, number))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from paradox.model.points import Matrix
 from paradox.model.schema import Metric
@@ -17,22 +20,33 @@ def cluster(sample: Matrix, clusters: int, *, metric: Metric, seed: int) -> Matr
     Directions (spherical k-means, Dhillon & Modha 2001) unless the metric is euclidean. Cost: rounds · n · clusters · d.
     """
     dice = np.random.default_rng(seed)
-    points = sample if metric == "euclidean" else sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), 1e-30)
+    points = sample if metric == "euclidean" else _unit(sample)
     centroids = points[np.sort(dice.choice(len(points), size=clusters, replace=len(points) < clusters))].copy()
     for _ in range(ROUNDS):
         nearness = products(points, centroids)
         if metric == "euclidean":
             nearness -= np.einsum("rd,rd->r", centroids, centroids) / 2
         nearest = nearness.argmax(axis=1)
+        filled, means = middles(points, nearest, metric=metric)
+        centroids[filled] = means
         counts = np.bincount(nearest, minlength=clusters)
-        order = np.argsort(nearest, kind="stable")
-        starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        filled = np.flatnonzero(counts)
-        centroids[filled] = np.add.reduceat(points[order], starts[filled], axis=0) / counts[filled, None]
         empty = np.flatnonzero(counts == 0)
         if len(empty):
-            crowded = order[starts[counts.argmax()] : starts[counts.argmax()] + counts.max()]
-            centroids[empty] = points[dice.choice(crowded, size=len(empty))]
-        if metric != "euclidean":
-            centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-30)
+            centroids[empty] = points[dice.choice(np.flatnonzero(nearest == counts.argmax()), size=len(empty))]
     return centroids
+
+
+def middles(points: Matrix, cell: NDArray[Any], *, metric: Metric) -> tuple[NDArray[np.int64], Matrix]:
+    """Return the cells that occur in (n,) `cell`, ascending, and (c, d) the mean of the points of each, of directions one of length 1."""
+    if metric != "euclidean":
+        points = _unit(points)
+    order = np.argsort(cell, kind="stable")
+    cells, starts, counts = np.unique(cell[order], return_index=True, return_counts=True)
+    means: Matrix = np.add.reduceat(points[order], starts, axis=0)
+    means /= counts[:, None]
+    return cells, means if metric == "euclidean" else _unit(means)
+
+
+def _unit(vectors: Matrix) -> Matrix:
+    unit: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    return unit

@@ -192,14 +192,14 @@ def _asked(row: Visited, collection: Collection, engine: Scatter, corpus: Corpus
 
     hits = [collection.search(question, k=NEIGHBOURS, recall=row.wanted) for question in corpus.questions]
     visits = [0 if found.plan is None else len(found.plan.shards) for found in hits]
-    chosen = choose_patience(engine.routing, recall=row.wanted, exact=False, shards=len(engine.shards))
+    chosen = choose_patience(engine.routing, k=NEIGHBOURS, recall=row.wanted, exact=False, shards=len(engine.shards))
     return msgspec.structs.replace(
         row,
         way="asked",
         recall=recall([read_all(found) for found in hits], corpus.truth, corpus.vectors, corpus.questions),
         mean=float(np.mean(visits)),
         p95=float(np.quantile(visits, 0.95, method="inverted_cdf")),
-        waves=float(np.mean([len(visited(walk, chosen.patience)) for walk in walks])),
+        waves=float(np.mean([len(visited(walk, NEIGHBOURS, chosen.patience)) for walk in walks])),
         processor=processor_share(collection, engine, corpus.questions, row.wanted),
     )
 
@@ -209,7 +209,7 @@ def _enough(row: Visited, corpus: Corpus, walks: Sequence[Walk]) -> Visited:
     from paradox.router.patience import EVERYWHERE, PATIENCES, visited
 
     for patience in (*PATIENCES, EVERYWHERE):
-        waves = [visited(walk, patience) for walk in walks]
+        waves = [visited(walk, NEIGHBOURS, patience) for walk in walks]
         shards = [[shard for wave in each for shard in wave] for each in waves]
         found = [_best(walk, seen) for walk, seen in zip(walks, shards, strict=True)]
         had = recall(found, corpus.truth, corpus.vectors, corpus.questions)
