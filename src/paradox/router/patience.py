@@ -120,9 +120,9 @@ def keeps(reading: Routing, recall: float) -> bool:
     return reading.recall >= cautious(recall) and reading.recall - DOUBTS * reading.doubt >= recall
 
 
-def of_each_shard(question: Question) -> Question:
-    """Return what shards are asked of a question that not all of them answer: `choose_patience` leaves them a share of what may be lost."""
-    return question if question.exact else msgspec.structs.replace(question, recall=1 - CAUTION * (1 - question.recall))
+def of_each_shard(question: Question, patience: int) -> Question:
+    """Return what shards are asked: where not all are visited, for a recall that leaves `choose_patience` its share of what may be lost."""
+    return question if patience == EVERYWHERE else msgspec.structs.replace(question, recall=1 - CAUTION * (1 - question.recall))
 
 
 def measure(

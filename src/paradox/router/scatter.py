@@ -294,7 +294,7 @@ class Scatter:
         """Visit shards, nearest region first, until patience ends for each query; those that come to a shard together share the visit."""
         patience = self._routing(question).patience
         walks = [Progress(way, question.k, patience) for way in self.ways(queries, question)]
-        part = of_each_shard(question)
+        asked = of_each_shard(question, patience)
         results: list[dict[int, tuple[Found, Visit]]] = [{} for _ in walks]
         while True:
             waves, coming = next_visits(walks)
@@ -302,7 +302,7 @@ class Scatter:
                 return list(results[0].values()) if len(results) == 1 else stack(results)
             scores = {}
             for shard, numbers in coming.items():
-                parts = self.shards[shard].search(queries[numbers], part, self.costs)
+                parts = self.shards[shard].search(queries[numbers], asked, self.costs)
                 for place, number in enumerate(numbers):
                     own = [(Found(found.score[place : place + 1], found.row[place : place + 1]), visit) for found, visit in parts]
                     results[number] |= {id(visit.segment): (found, visit) for found, visit in own}

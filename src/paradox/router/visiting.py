@@ -57,11 +57,12 @@ class Visits:
         patience = self._layout.routing_of(question).patience
         queries = [Progress(way, question.k, patience) for way in self._layout.ways(vectors, question)]
         found: list[list[Answer]] = [[] for _ in queries]
+        asked = of_each_shard(question, patience)
         while True:
             waves, coming = next_visits(queries)
             if not coming:
                 return [joined(answers, question.k) for answers in found]
-            answers = self._visit(of_each_shard(question), coming)
+            answers = self._visit(asked, coming)
             for number, wave in enumerate(waves):
                 for shard in wave:
                     answer = answers.get((shard, number))
