@@ -14,7 +14,7 @@ from paradox.model.schema import Limits, Metric
 from paradox.model.topology import RegionMap
 from paradox.space.balance import CROWDED, EASED, balance, held_by, is_crowded, loads, spread
 from paradox.space.regions import assign, blank_regions, single_region
-from paradox.space.split import evolve
+from paradox.space.split import evolve, sizes
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 LIMITS = Limits(region_points_max=100, region_points_min=10)
@@ -143,7 +143,7 @@ def test_any_loads_are_made_no_worse_and_left_alone_the_second_time(
 @pytest.mark.parametrize("copies", [1, 2, 3])
 def test_loads_are_what_assignment_stores(metric: Metric, copies: int) -> None:
     points = Clusters(metric, seed=4, dimensions=16).draw(4_000)
-    regions = evolve(single_region(16), points, np.ones(4_000), limits=LIMITS, shards=8, metric=metric, copies=copies)
+    regions = evolve(single_region(16), points, np.ones(4_000), size=sizes(LIMITS, 4_000, 8), shards=8, metric=metric, copies=copies)
     assert regions is not None
     lists = assign(points, regions, metric=metric, copies=copies)
     stored = np.bincount(lists[lists >= 0], minlength=len(regions))
@@ -153,7 +153,7 @@ def test_loads_are_what_assignment_stores(metric: Metric, copies: int) -> None:
 
 def test_loads_of_a_sample_stand_for_all_points() -> None:
     points = Clusters("cosine", seed=5, dimensions=8).draw(50_000)
-    regions = evolve(single_region(8), points, np.ones(50_000), limits=LIMITS, shards=4, metric="cosine", copies=2)
+    regions = evolve(single_region(8), points, np.ones(50_000), size=sizes(LIMITS, 50_000, 4), shards=4, metric="cosine", copies=2)
     assert regions is not None
     found = loads(points, np.full(50_000, 2.0), regions, metric="cosine", copies=2)
     assert found.sum() == pytest.approx(200_000)
@@ -166,7 +166,7 @@ def test_loads_of_a_sample_stand_for_all_points() -> None:
 def test_regions_of_one_part_of_space_are_first_spread_beside_each_other(copies: int) -> None:
     """More of the regions nearest to each are on its own shard than k-means of centroids alone brings there, at a like load."""
     points = Clusters("cosine", seed=6, dimensions=32).draw(20_000)
-    regions = evolve(single_region(32), points, np.ones(20_000), limits=LIMITS, shards=1, metric="cosine")
+    regions = evolve(single_region(32), points, np.ones(20_000), size=sizes(LIMITS, 20_000, 1), shards=1, metric="cosine")
     assert regions is not None
     placed = spread(regions, points, np.ones(20_000), shards=16, metric="cosine", copies=copies)
     centroids = regions.centroids.astype(np.float32)
@@ -181,13 +181,13 @@ def test_regions_of_one_part_of_space_are_first_spread_beside_each_other(copies:
 def test_a_map_that_evolves_where_everything_is_known_is_balanced_with_it() -> None:
     clusters = Clusters("cosine", seed=7, dimensions=16)
     even, corner = clusters.draw(4_000), clusters.draw(1)
-    regions = evolve(single_region(16), even, np.ones(4_000), limits=LIMITS, shards=8, metric="cosine", copies=2)
+    regions = evolve(single_region(16), even, np.ones(4_000), size=sizes(LIMITS, 4_000, 8), shards=8, metric="cosine", copies=2)
     assert regions is not None
     points = np.concatenate((even, corner + 0.3 * clusters.dice.normal(size=(6_000, 16)).astype(np.float32)))
     weights = np.ones(len(points))
     for _ in range(12):
         before = regions
-        regions = evolve(regions, points, weights, limits=LIMITS, shards=8, metric="cosine", copies=2) or regions
+        regions = evolve(regions, points, weights, size=sizes(LIMITS, len(points), 8), shards=8, metric="cosine", copies=2) or regions
         if regions is before:
             break
         assert regions.epoch == before.epoch + 1
@@ -200,10 +200,10 @@ def test_a_part_of_a_cluster_moves_no_regions() -> None:
     """Who sees a few shards alone cannot tell whether they are crowded."""
     clusters = Clusters("cosine", seed=8, dimensions=16)
     points = clusters.draw(4_000)
-    regions = evolve(single_region(16), points, np.ones(4_000), limits=LIMITS, shards=4, metric="cosine")
+    regions = evolve(single_region(16), points, np.ones(4_000), size=sizes(LIMITS, 4_000, 4), shards=4, metric="cosine")
     assert regions is not None
     mine = points[np.isin(regions.shard_of[assign(points, regions, metric="cosine")[:, 0]], (0,))]
-    new = evolve(regions, mine, np.full(len(mine), 5.0), limits=LIMITS, shards=4, metric="cosine", held=(0,))
+    new = evolve(regions, mine, np.full(len(mine), 5.0), size=sizes(LIMITS, 5 * len(mine), 1), shards=4, metric="cosine", held=(0,))
     assert new is not None
     before, after = dict(zip(regions.names, regions.shard_of, strict=True)), dict(zip(new.names, new.shard_of, strict=True))
     assert all(after[name] == before.get(name, 0) for name in after)

@@ -14,7 +14,7 @@ from paradox.model.topology import RegionMap
 from paradox.space.balance import place
 from paradox.space.clusters import cluster
 from paradox.space.regions import assign, single_region
-from paradox.space.split import REGIONS_PER_SHARD, children_wanted, evolve, finer
+from paradox.space.split import REGIONS_PER_SHARD, UNEVEN, evolve, sizes
 
 LIMITS = Limits(region_points_max=100, region_points_min=10)
 
@@ -22,7 +22,7 @@ LIMITS = Limits(region_points_max=100, region_points_min=10)
 def grown(points: NDArray[np.float32], regions: RegionMap, *, shards: int, metric: Metric, limits: Limits = LIMITS) -> RegionMap:
     """Return the map once it has come to rest."""
     for _ in range(12):
-        new = evolve(regions, points, np.ones(len(points)), limits=limits, shards=shards, metric=metric)
+        new = evolve(regions, points, np.ones(len(points)), size=sizes(limits, len(points), shards), shards=shards, metric=metric)
         if new is None:
             return regions
         expect_sound(regions, new, shards=shards)
@@ -55,15 +55,14 @@ def test_every_point_has_a_region_whatever_splits_and_merges(metric: Metric, sha
     shrunk = grown(few, regions, shards=shards, metric=metric)
     assert len(shrunk) < len(regions)
     assert (assign(points, shrunk, metric=metric)[:, 0] >= 0).all()
-    kept = finer(LIMITS, len(few), shards)
-    least = min(kept.region_points_min, kept.region_points_max // 4)
+    least = sizes(LIMITS, len(few), shards).least
     assert np.bincount(assign(few, shrunk, metric=metric)[:, 0], minlength=len(shrunk)).min() >= least
 
 
 def test_a_map_that_fits_is_left_alone() -> None:
     points = Clusters("cosine", seed=2, dimensions=8).draw(90)
-    assert evolve(single_region(8), points, np.ones(90), limits=LIMITS, shards=1, metric="cosine") is None
-    assert evolve(single_region(8), points[:10], np.ones(10), limits=LIMITS, shards=4, metric="cosine") is None
+    assert evolve(single_region(8), points, np.ones(90), size=sizes(LIMITS, 90, 1), shards=1, metric="cosine") is None
+    assert evolve(single_region(8), points[:10], np.ones(10), size=sizes(LIMITS, 10, 4), shards=4, metric="cosine") is None
 
 
 def test_a_collection_that_becomes_empty_but_for_a_few_keeps_a_region() -> None:
@@ -79,10 +78,10 @@ def test_a_collection_that_becomes_empty_but_for_a_few_keeps_a_region() -> None:
 def test_a_heap_of_equal_points_does_not_multiply_regions(metric: Metric) -> None:
     """It cannot be cut, and trying again and again must not fill the map."""
     points = np.tile(np.arange(1, 9, dtype=np.float32), (5_000, 1))
-    regions = single_region(8)
+    regions, size = single_region(8), sizes(LIMITS, len(points), 4)
     for _ in range(8):
-        regions = evolve(regions, points, np.ones(len(points)), limits=LIMITS, shards=4, metric=metric) or regions
-    assert len(regions) <= children_wanted(len(points), finer(LIMITS, len(points), 4))
+        regions = evolve(regions, points, np.ones(len(points)), size=size, shards=4, metric=metric) or regions
+    assert len(regions) <= round(len(points) / size.meant)
     assert (assign(points, regions, metric=metric, copies=2)[:, 0] >= 0).all()
 
 
@@ -94,7 +93,8 @@ def test_growth_and_loss_in_any_order_leave_a_sound_map(seed: int, metric: Metri
     for _ in range(6):
         centre = dice.normal(size=(1, 6)) * 10 ** dice.uniform(-2, 2)
         points = (centre + dice.normal(size=(dice.integers(1, 800), 6))).astype(np.float32)
-        new = evolve(regions, points, dice.uniform(0.5, 3, size=len(points)), limits=LIMITS, shards=shards, metric=metric)
+        weights = dice.uniform(0.5, 3, size=len(points))
+        new = evolve(regions, points, weights, size=sizes(LIMITS, weights.sum(), shards), shards=shards, metric=metric)
         if new is not None:
             expect_sound(regions, new, shards=shards)
             regions = new
@@ -117,8 +117,9 @@ def test_shards_have_enough_regions_to_tell_them_apart(shards: int) -> None:
         assert len(regions) <= 10
     else:
         assert 0.75 * REGIONS_PER_SHARD * shards <= len(regions) <= 2 * REGIONS_PER_SHARD * shards
-    assert finer(wide, 1e9, 16).region_points_max == 5_000
-    assert finer(wide, 10, 16).region_points_max == 5
+    assert sizes(wide, 1e9, 16) == (2_500, 5, 5_000)
+    assert sizes(wide, 10, 16) == (2.5, 0, 10)
+    assert sizes(wide, 128 * 16 * 40, 16) == (40, 5, 40 * UNEVEN)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])

@@ -14,7 +14,7 @@ from paradox.model.points import Matrix
 from paradox.model.topology import RegionMap, region_name
 from paradox.node.held import HeldCollection
 from paradox.space.regions import assign, is_blank
-from paradox.space.split import few_points, finer, halved
+from paradox.space.split import halved, sizes
 
 BLOCK = 8_192
 SAMPLE_MAX = 16_384
@@ -37,7 +37,7 @@ def _split_once(held: HeldCollection, region: int) -> dict[str, Any]:
     if shard not in held.engine.held:
         raise NodesUnreachable("a shard is not on this node any more", hint="ask the node that has it now")
     points, sample = _points_of(held, regions, row, shard)
-    least = max(1, few_points(finer(held.limits, held.engine.count(), len(held.engine.held))))
+    least = max(1, sizes(held.limits, held.engine.count(), len(held.engine.held)).least)
     if points < 2 * least:
         raise InvalidRequest(
             f"region {name} holds {points:,} point{'s' * (points != 1)}; halves of fewer than {least:,} would be given up again",

@@ -30,7 +30,7 @@ from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run, worth_sealing
 from paradox.space.balance import balance, is_crowded
 from paradox.space.regions import is_blank
-from paradox.space.split import evolve, finer
+from paradox.space.split import evolve, sizes
 
 MEASURED_POINTS_MIN = 2_000
 """Smaller segments are searched with the depth that serves everywhere."""
@@ -228,7 +228,7 @@ class Upkeep:
         if not engine.alone and (held.others is None or held.settled != epoch):
             return False
         self._routing_measured = state
-        queries, keys = sample_points(engine, patience.SAMPLE)
+        queries, keys = sample_points(engine, max(points for _, points in patience.SAMPLES))
         ask = engine.everywhere if held.others is None else held.others.everywhere
         readings = patience.measure(queries, keys, using=held.spec.main, ways=engine.ways, ask=ask)
         if readings:
@@ -278,13 +278,13 @@ class Upkeep:
         if points <= max(held.limits.region_points_max, waiting):
             self._points_counted = 0
             return
-        regions = 1 + 2 * points // finer(held.limits, points, len(engine.held)).region_points_max
-        sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * regions))
+        size = sizes(held.limits, points, len(engine.shards) if is_blank(engine.regions) else len(engine.held))
+        sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + int(points / size.meant))))
         new = evolve(
             engine.regions,
             sample,
             weights,
-            limits=held.limits,
+            size=size,
             shards=held.spec.shards,
             metric=metric,
             copies=held.spec.copies,

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from paradox.model.queries import Answer, Question
 from paradox.model.recall import Routing
-from paradox.planner.choose import CAUTION, cautious
 
 PATIENCES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64)
 EVERYWHERE = 1 << 31
@@ -26,14 +25,18 @@ DEFAULT = (
     Routing(patience=16, recall=0.98, shards=8.0),
 )
 """Before anything is measured: two copies on static text vectors, on the low side."""
-SAMPLE, TOGETHER = 256, 64
-"""Stored points that are asked for, and how many at a time. Of recall 0.95 their 2,560 neighbours tell within 0.01."""
-NEIGHBOURS = (10, 100)
-"""How many are looked for: where points stand in clusters, ten come from one region and a hundred do not."""
+SAMPLES = (((1, 10), 1_024), ((100,), 256))
+"""How many neighbours are looked for, of how many stored points: who looks for one stops sooner than who looks for ten, and where points
+stand in clusters, ten come from one region and a hundred do not. Of recall 0.95 the neighbours of 1,024 tell within 0.008.
+"""
+TOGETHER = 64
+"""Of which so many at a time."""
 DOUBTS = 2.0
 """Standard errors that a reading may be too high. Where points stand in clusters few of the sample miss anything, and those miss all."""
-SAMPLE_RECALL = 0.99
-"""Asked of each shard, for one that is measured is visited like one that is asked."""
+INSIDE = 0.1
+"""The share of what may be lost that shards which are visited may lose. Looking closer there costs less than visiting more of them."""
+SAMPLE_RECALL = 0.995
+"""Asked of each shard, for one that is measured is visited like one that is asked for 0.95."""
 
 
 class Stop(NamedTuple):
@@ -117,12 +120,12 @@ def choose_patience(readings: Sequence[Routing], *, k: int, recall: float, exact
 
 def keeps(reading: Routing, recall: float) -> bool:
     """Tell whether a reading leaves shards their share of what may be lost, and keeps `recall` also where the sample was lucky."""
-    return reading.recall >= cautious(recall) and reading.recall - DOUBTS * reading.doubt >= recall
+    return reading.recall >= recall + INSIDE * (1 - recall) and reading.recall - DOUBTS * reading.doubt >= recall
 
 
 def of_each_shard(question: Question, patience: int) -> Question:
     """Return what shards are asked: where not all are visited, for a recall that leaves `choose_patience` its share of what may be lost."""
-    return question if patience == EVERYWHERE else msgspec.structs.replace(question, recall=1 - CAUTION * (1 - question.recall))
+    return question if patience == EVERYWHERE else msgspec.structs.replace(question, recall=1 - INSIDE * (1 - question.recall))
 
 
 def measure(
@@ -133,22 +136,25 @@ def measure(
     ways: Callable[[NDArray[Any], Question], Sequence[Sequence[Stop]]],
     ask: Callable[[Question], FoundByShard | None],
 ) -> tuple[Routing, ...]:
-    """Return a reading for each patience and each of NEIGHBOURS, from stored points asked for theirs; none when shards do not answer.
+    """Return a reading for each patience and each of SAMPLES, from stored points asked for theirs; none when shards do not answer.
 
     own: their keys. ways: see `way`. ask: asks every shard. Cost: every query at every shard, once.
     """
-    asked = []
-    for start in range(0, len(queries), TOGETHER):
-        part = queries[start : start + TOGETHER]
-        question = Question(vectors=part, using=using, k=max(NEIGHBOURS) + 1, recall=SAMPLE_RECALL, with_payload=False)
-        found = ask(question)
-        if found is None:
-            return ()
-        asked += [
-            Walk(way, {stop.shard: others(found[stop.shard, number], own[start + number]) for stop in way})
-            for number, way in enumerate(ways(part, question))
-        ]
-    return tuple(reading for k in NEIGHBOURS for reading in readings([first(walk, k) for walk in asked], k))
+    measured: list[Routing] = []
+    for counts, most in SAMPLES:
+        k, walks = max(counts), []
+        for start in range(0, min(most, len(queries)), TOGETHER):
+            part = queries[start : min(most, start + TOGETHER)]
+            question = Question(vectors=part, using=using, k=k + 1, recall=SAMPLE_RECALL, with_payload=False)
+            found = ask(question)
+            if found is None:
+                return ()
+            walks += [
+                Walk(way, {stop.shard: others(found[stop.shard, number], own[start + number]) for stop in way})
+                for number, way in enumerate(ways(part, question))
+            ]
+        measured += [reading for count in counts for reading in readings([first(walk, count) for walk in walks], count)]
+    return tuple(measured)
 
 
 class Walk(NamedTuple):
