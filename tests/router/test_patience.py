@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from paradox.model.recall import Routing
@@ -17,8 +19,10 @@ from paradox.router.patience import (
     any_way,
     choose_patience,
     readings,
+    steps_of,
     unmeasured,
     visited,
+    visits_of,
     way,
 )
 
@@ -95,6 +99,22 @@ def test_readings_tell_what_each_patience_would_have_found() -> None:
     made = readings([enough], 10)
     assert [(reading.recall, reading.shards) for reading in made[:4]] == [(0.6, 1.0), (0.6, 1.0), (0.6, 1.0), (1.0, 3.0)]
     assert readings([], 10) == ()
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 12))
+def test_what_is_measured_visits_what_a_query_visits(seed: int, k: int) -> None:
+    dice = np.random.default_rng(seed)
+    places = np.sort(dice.integers(0, 30, size=8))
+    order = dice.permutation(8).tolist()
+    score = np.sort(dice.random(40).astype(np.float32))[::-1]
+    held = [np.sort(dice.choice(40, size=dice.integers(0, 12), replace=False)) for _ in range(8)]
+    one = Walk(
+        [Stop(shard, int(place)) for shard, place in zip(order, places, strict=True)],
+        {shard: (rows.tolist(), score[rows]) for shard, rows in enumerate(held)},
+    )
+    steps = steps_of(one, k)
+    for patience in PATIENCES:
+        assert visits_of(steps, k, patience) == sum(map(len, visited(one, k, patience)))
 
 
 @pytest.mark.parametrize(("recall", "patience"), [(0.8, 4), (0.9, 8), (0.95, 16), (0.999, EVERYWHERE)])

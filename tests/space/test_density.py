@@ -108,6 +108,37 @@ def test_the_same_points_give_the_same_map() -> None:
     assert np.array_equal(maps[0].shard_of, maps[1].shard_of)
 
 
+@pytest.mark.parametrize(("growth", "anew"), [(1.1, False), (1.5, True)])
+def test_regions_of_several_shards_are_made_anew_when_far_more_are_wanted(growth: float, anew: bool) -> None:
+    points = Clusters("cosine", seed=10, dimensions=16).draw(9_000)
+    few = points[: int(len(points) / growth)]
+    limits = Limits(region_points_min=100)
+    old = grown(few, single_region(16), shards=4, metric="cosine", limits=limits)
+    new = grown(points, old, shards=4, metric="cosine", limits=limits)
+    stayed = np.isin(old.names, new.names)
+    assert not stayed.any() if anew else stayed.all()
+    lists = assign(points, new, metric="cosine", copies=2)
+    stored = np.bincount(new.shard_of[lists[lists >= 0]], minlength=4)
+    assert stored.max() <= 1.3 * stored.mean()
+
+
+def test_regions_that_are_made_anew_on_a_node_leave_those_of_others_alone_and_stay_where_their_points_were() -> None:
+    points = Clusters("cosine", seed=11, dimensions=16).draw(9_000)
+    limits = Limits(region_points_min=100)
+    old = grown(points[:3_000], single_region(16), shards=4, metric="cosine", limits=limits)
+    home = old.shard_of[assign(points, old, metric="cosine")[:, 0]]
+    mine = points[np.isin(home, (1, 2))]
+    new = evolve(old, mine, np.ones(len(mine)), size=sizes(limits, len(mine), 2), shards=4, metric="cosine", copies=2, held=(1, 2))
+    assert new is not None
+    expect_sound(old, new, shards=4)
+    others = ~np.isin(old.shard_of, (1, 2))
+    assert np.array_equal(new.names[: others.sum()], old.names[others])
+    assert np.array_equal(new.centroids[: others.sum()], old.centroids[others])
+    assert set(new.shard_of[others.sum() :].tolist()) == {1, 2}
+    after = new.shard_of[assign(mine, new, metric="cosine")[:, 0]]
+    assert np.mean(after == home[np.isin(home, (1, 2))]) >= 0.8
+
+
 @pytest.mark.parametrize("shards", [1, 4, 16])
 def test_shards_have_enough_regions_to_tell_them_apart(shards: int) -> None:
     points = Clusters("cosine", seed=9, dimensions=16).draw(20_000)

@@ -56,7 +56,7 @@ class Upkeep:
         self._store = files
         self._finished: set[str] = set()
         self._points_counted = 0
-        self._routing_measured: Any = None
+        self._routing_measured = (-1, 0)
         self._eased = (-1, 0)
         self._eased_points = -1
         self._together_since_s: float | None = None
@@ -219,15 +219,17 @@ class Upkeep:
         return False
 
     def _measure_routing(self) -> bool:
-        """Measure what stopping early over shards costs in recall, anew when the map or the segments changed; each node by its points."""
+        """Measure what stopping early over shards costs in recall, anew for a new map or far more points; each node by its points."""
         held = self._held
         engine, epoch = held.engine, held.engine.regions.epoch
-        state = (epoch, tuple(sorted(self._finished)))
-        if held.spec.shards == 1 or state == self._routing_measured or len(engine.regions) == 1 or is_blank(engine.regions):
+        if held.spec.shards == 1 or len(engine.regions) == 1 or is_blank(engine.regions):
+            return False
+        points, (measured, before) = engine.count(), self._routing_measured
+        if epoch == measured and before / COUNT_AGAIN <= points <= before * COUNT_AGAIN:
             return False
         if not engine.alone and (held.others is None or held.settled != epoch):
             return False
-        self._routing_measured = state
+        self._routing_measured = epoch, points
         queries, keys = sample_points(engine, max(points for _, points in patience.SAMPLES))
         ask = engine.everywhere if held.others is None else held.others.everywhere
         readings = patience.measure(queries, keys, using=held.spec.main, ways=engine.ways, ask=ask)

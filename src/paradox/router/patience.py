@@ -175,22 +175,63 @@ def others(answer: Answer, own: Any) -> tuple[list[Any], NDArray[np.float32]]:
     return [answer.keys[row] for row in rows], np.asarray(answer.score[rows], dtype=np.float32)
 
 
+class Steps(NamedTuple):
+    """What a walk finds step by step, for n stops: whatever the patience, its visits are the first of them.
+
+    changes (n,): whether the stop changes the best. found (n + 1,): how many of the best are known after so many stops. share (n + 1,):
+    how much of what is nearest of all was found.
+    """
+
+    places: list[int]
+    changes: list[bool]
+    found: list[int]
+    share: list[float]
+
+
 def readings(walks: Iterable[Walk], k: int) -> tuple[Routing, ...]:
     """Return a reading for each patience, of which of the k nearest it would have found. Pure."""
-    walks = list(walks)
-    if not walks:
+    steps = [steps_of(walk, k) for walk in walks]
+    if not steps:
         return ()
-    truths = [nearest_keys(walk, k) for walk in walks]
     made = []
     for patience in PATIENCES:
-        visits = [[shard for wave in visited(walk, k, patience) for shard in wave] for walk in walks]
-        shares = [
-            len(true & {key for shard in shards for key in walk.found[shard][0]}) / max(1, len(true))
-            for walk, shards, true in zip(walks, visits, truths, strict=True)
-        ]
+        visits = [visits_of(one, k, patience) for one in steps]
+        shares = [one.share[count] for one, count in zip(steps, visits, strict=True)]
         doubt = float(np.std(shares)) / len(shares) ** 0.5
-        made.append(Routing(k=k, patience=patience, recall=float(np.mean(shares)), doubt=doubt, shards=sum(map(len, visits)) / len(walks)))
+        made.append(Routing(k=k, patience=patience, recall=float(np.mean(shares)), doubt=doubt, shards=sum(visits) / len(visits)))
     return tuple(made)
+
+
+def steps_of(walk: Walk, k: int) -> Steps:
+    """Return what a walk finds step by step, of the k nearest."""
+    true = nearest_keys(walk, k)
+    best: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+    seen: set[Any] = set()
+    changes, found, share = [], [0], [0.0]
+    for stop in walk.way:
+        keys, scores = walk.found[stop.shard]
+        now = np.unique(np.concatenate((best, scores)))[-k:]
+        changes.append(not np.array_equal(now, best))
+        best = now
+        seen |= true.intersection(keys)
+        found.append(len(best))
+        share.append(len(seen) / max(1, len(true)))
+    return Steps([stop.place for stop in walk.way], changes, found, share)
+
+
+def visits_of(steps: Steps, k: int, patience: int) -> int:
+    """Return how many stops `Progress` visits with a patience."""
+    places, changes, found, _ = steps
+    until, at = patience, 0
+    while True:
+        start = at
+        if start and start < len(places) and found[start] < k:
+            until = max(until, places[start] + patience)
+        while at < len(places) and places[at] <= until:
+            at += 1
+        if at == start:
+            return at
+        until = max([until, *(places[stop] + patience for stop in range(start, at) if changes[stop])])
 
 
 def nearest_keys(walk: Walk, k: int) -> set[Any]:

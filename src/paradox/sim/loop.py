@@ -1,7 +1,8 @@
 """The loop: virtual time, and threads of which one runs at a time, in an order that a seed decides.
 
-A thread runs until it waits: for a lock, a condition, a time. Then the loop picks the next by its dice. When none can run, the clock jumps
-to the next time somebody waits for. So a run is the same for the same seed, and a minute takes a moment.
+A thread runs until it waits: for a lock, a condition, a time. Then it picks the next by the loop's dice and hands over, which costs
+nothing when that is itself. When none can run, the clock jumps to the next time somebody waits for. So a run is the same for the same
+seed, and a minute takes a moment.
 """
 
 from __future__ import annotations
@@ -81,8 +82,12 @@ class Loop:
         self._ready: list[Task] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self._back = threading.Lock()  # released when a thread waits or has ended
-        self._back.acquire()
+        self._main: Task | None = None
+        self._until = 0.0
+        self._moved_at = 0  # steps when the clock last moved
+        self._failure: BaseException | None = None
+        self._over = threading.Lock()  # released when the run is over
+        self._over.acquire()
         self._tasks: dict[Task, None] = {}
         self._dead: list[Task] = []
         self._paused: dict[str, list[Task]] = {}
@@ -147,18 +152,54 @@ class Loop:
         self._paused.get(task.owner, self._ready).append(task)
 
     def _switch(self, task: Task) -> None:
-        self._back.release()
-        task.go.acquire()
+        if self._hand_over() is not task:
+            task.go.acquire()
         if self.ending:
             raise Killed
+
+    def _hand_over(self) -> Task | None:
+        """Pick whose turn it is and let it go, unless it is the caller's own; None when the run is over."""
+        before, self._current = self._current, None
+        try:
+            task = self._next()
+        except BaseException as error:  # the one who waits for the end is told
+            self._failure, task = error, None
+        self._current = task
+        if task is None:
+            self._over.release()
+        elif task is not before:
+            task.go.release()
+        return task
+
+    def _next(self) -> Task | None:
+        assert self._main is not None
+        while not self._main.done:
+            if self.now > self._until:
+                raise Stuck(f"it did not end within {self._until:.0f} s of virtual time\n{self._where()}")
+            if self.steps - self._moved_at > STEPS_AT_ONCE_MAX:
+                raise Stuck(f"{STEPS_AT_ONCE_MAX:,} steps were made at {self.now:.3f} s\n{self._where()}")
+            if self._ready:
+                self.steps += 1
+                return self._ready.pop(self.dice.randrange(len(self._ready)))
+            if not self._timers:
+                raise Stuck(f"every thread waits for another\n{self._where()}")
+            self.now, _, call = heapq.heappop(self._timers)
+            self._moved_at = self.steps
+            call()
+        return None
 
     def ended(self, task: Task) -> None:
         """Note that a thread has ended; it calls this itself, last."""
         self._tasks.pop(task, None)
-        if not self.ending:
-            for one in task.joining:
-                self.wake(one)
-            self._back.release()
+        if self.ending:
+            return
+        for one in task.joining:
+            self.wake(one)
+        if task.error is not None and task is not self._main:
+            self._failure = task.error
+            self._over.release()
+        else:
+            self._hand_over()
 
     # -- for the world
 
@@ -185,33 +226,19 @@ class Loop:
 
     def run(self, work: Callable[[], None], *, until: float) -> None:
         """Run a thread to its end, with all others beside. until: the time by which it must have ended. Raises what it raises, Stuck."""
-        main = self.start(work, "main", "world")
-        moved_at = self.steps
-        while not main.done:
-            if self.now > until:
-                raise Stuck(f"it did not end within {until:.0f} s of virtual time\n{self._where()}")
-            if self.steps - moved_at > STEPS_AT_ONCE_MAX:
-                raise Stuck(f"{STEPS_AT_ONCE_MAX:,} steps were made at {self.now:.3f} s\n{self._where()}")
-            if self._ready:
-                self._step(self._ready.pop(self.dice.randrange(len(self._ready))))
-            elif self._timers:
-                self.now, _, call = heapq.heappop(self._timers)
-                moved_at = self.steps
-                call()
-            else:
-                raise Stuck(f"every thread waits for another\n{self._where()}")
-        if main.error is not None:
-            raise main.error
-
-    def _step(self, task: Task) -> None:
-        self.steps += 1
-        self._current = task
-        task.go.release()
-        if not self._back.acquire(timeout=STUCK_S):
-            raise Stuck(f"thread {task.name} of {task.owner} does not stop running\n{self._where()}")
-        self._current = None
-        if task.error is not None and task.name != "main":
-            raise task.error
+        self._until = until
+        self._main = self.start(work, "main", "world")
+        self._hand_over()
+        seen = -1
+        while not self._over.acquire(timeout=STUCK_S):
+            if self.steps == seen:
+                task = self._current
+                name = "the clock" if task is None else f"thread {task.name} of {task.owner}"
+                raise Stuck(f"{name} does not stop running\n{self._where()}")
+            seen = self.steps
+        error = self._failure or self._main.error
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         """Unwind all threads that are left, dead ones too."""

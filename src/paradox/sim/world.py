@@ -23,8 +23,10 @@ from paradox.sim.network import Network, SimBus
 from paradox.sim.servers import LogServers
 
 NODES, CLIENTS, SHARDS, COPIES = 3, 3, 4, 2
-LIFE_S, EVENTS = 25.0, 7
-"""How long clients live, and how many things happen to the cluster meanwhile."""
+LIVES_S = (6.0, 6.0, 6.0, 18.0)
+"""How long clients may live. Many short lives see more than few long ones, but some mistakes take their time."""
+EVENT_EVERY_S = 3.0
+"""How often something happens to the cluster meanwhile."""
 AWAY_S, HEAL_S, END_S = 6.0, 90.0, 400.0
 SKEW_S = 3600.0
 LOOK_S = 0.25
@@ -101,9 +103,10 @@ class World:
     def _live(self) -> list[str]:
         for number in range(NODES):
             self.start(f"n{number}", skew_s=self.dice.choice((0.0, 0.0, SKEW_S, -SKEW_S)))
-        end = self.loop.now + LIFE_S
+        life_s = self.dice.choice(LIVES_S)
+        end = self.loop.now + life_s
         lives = [self.loop.start(lambda client=client: client.live(end), "life", client.name) for client in self.clients]  # type: ignore[misc]
-        for at in sorted(self.dice.uniform(3.0, LIFE_S) for _ in range(EVENTS)):
+        for at in sorted(self.dice.uniform(2.0, life_s) for _ in range(int(life_s / EVENT_EVERY_S))):
             self.loop.sleep(max(0.0, at - self.loop.now))
             self._befall()
         self.loop.sleep(max(0.0, end - self.loop.now))
