@@ -89,7 +89,9 @@ def coverage_is_always_whole(patch: pytest.MonkeyPatch, _: World) -> None:
     patch.setattr("paradox.router.cluster.ClusterTransport._may_hide", lambda *_: False)
 
 
-def manifests_that_others_need_are_deleted(patch: pytest.MonkeyPatch, _: World) -> None:
+def manifests_that_others_need_are_deleted(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Shows when a shard has come back to a node that had it before, which takes a long life."""
+    world.lives_s = (24.0,) * 4
     patch.setattr(Snapshots, "_superseded", lambda self: self.names()[:-KEPT])
 
 

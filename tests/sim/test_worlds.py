@@ -11,18 +11,18 @@ BROKE_ONCE = (3, 7, 9, 12, 14, 18, 19, 1255914266)
 """Seeds that found a mistake. None is ever taken out."""
 
 CAUGHT = {
-    "the_log_acknowledges_before_it_syncs": 9,
-    "the_log_ignores_conditions": 1,
-    "disks_do_not_sync": 18,
+    "the_log_acknowledges_before_it_syncs": 10,
+    "the_log_ignores_conditions": 0,
+    "disks_do_not_sync": 22,
     "two_nodes_write_at_once": 1,
-    "a_write_asked_of_two_nodes_is_done_twice": 14,
-    "copies_outlive_a_delete": 1,
-    "a_node_skips_an_entry": 1,
-    "reads_do_not_wait_for_what_was_written": 9,
-    "answers_leave_out_who_is_down": 1,
-    "coverage_is_always_whole": 57,
+    "a_write_asked_of_two_nodes_is_done_twice": 10,
+    "copies_outlive_a_delete": 0,
+    "a_node_skips_an_entry": 0,
+    "reads_do_not_wait_for_what_was_written": 26,
+    "answers_leave_out_who_is_down": 23,
+    "coverage_is_always_whole": 32,
     "manifests_that_others_need_are_deleted": 19,
-    "the_log_is_trimmed_too_early": 1,
+    "the_log_is_trimmed_too_early": 7,
 }
 """Worlds in which each planted bug shows."""
 
@@ -31,8 +31,8 @@ CAUGHT = {
 def test_a_seed_that_broke_a_promise_keeps_it(seed: int) -> None:
     report = live_through(seed)
     assert not report.violations, "\n".join(report.violations)
-    assert report.acknowledged > 300
-    assert report.read > 30
+    assert report.acknowledged > 100
+    assert report.read > 10
 
 
 def test_a_seed_is_one_world() -> None:
@@ -52,7 +52,7 @@ def test_checkers_catch_a_planted_bug(monkeypatch: pytest.MonkeyPatch, bug: str,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, 57, *range(20, 32)])
+@pytest.mark.parametrize("seed", [0, 1, 7, 10, *range(20, 33)])
 def test_a_world_of_a_planted_bug_goes_well_without_it(seed: int) -> None:
     assert not live_through(seed).violations
 

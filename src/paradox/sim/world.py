@@ -75,6 +75,7 @@ class World:
         self.events: list[str] = []
         self.bugs: list[str] = []
         self.disk_syncs = True
+        self.lives_s = LIVES_S
         twist(self)
 
     def run(self) -> Report:
@@ -103,7 +104,7 @@ class World:
     def _live(self) -> list[str]:
         for number in range(NODES):
             self.start(f"n{number}", skew_s=self.dice.choice((0.0, 0.0, SKEW_S, -SKEW_S)))
-        life_s = self.dice.choice(LIVES_S)
+        life_s = self.dice.choice(self.lives_s)
         end = self.loop.now + life_s
         lives = [self.loop.start(lambda client=client: client.live(end), "life", client.name) for client in self.clients]  # type: ignore[misc]
         for at in sorted(self.dice.uniform(2.0, life_s) for _ in range(int(life_s / EVENT_EVERY_S))):
