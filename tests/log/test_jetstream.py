@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,28 @@ def test_a_leader_that_lost_the_beginning_is_not_taken_for_one_that_trimmed(thre
     assert there.first == 5_001
     fresh.bus.close()
     streams.bus.close()
+
+
+def test_programs_that_set_a_key_at_once_all_learn_who_was_first(three: LogServers) -> None:
+    """Who comes second may be refused before the first one's value is there."""
+    several = [connected(three.urls) for _ in range(6)]
+    registers = [Register(one, replicas=3) for one in several]
+    for turn in range(20):
+        key, begin = f"once.{turn}", threading.Barrier(len(registers))
+        seen: list[bytes] = []
+
+        def put(number: int, key: str = key, begin: threading.Barrier = begin, seen: list[bytes] = seen) -> None:
+            begin.wait()
+            with suppress(LogConflict):
+                registers[number].put(key, str(number).encode(), revision=0)
+            seen.append(registers[number].await_value(key))
+
+        threads = [threading.Thread(target=put, args=(number,)) for number in range(len(registers))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(seen) == len(registers)
+        assert len(set(seen)) == 1
+    for one in several:
+        one.bus.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from zlib import crc32
 
 from paradox.errors import LogConflict, LogCorrupt, LogUnavailable
@@ -49,6 +50,20 @@ class Register:
         if len(stored) < CHECK_BYTES or stored[:CHECK_BYTES] != _check(value):
             raise LogCorrupt(f"the register's value of {key!r} is not what was written", hint="see whether another log server has it")
         return value, revision
+
+    def await_value(self, key: str) -> bytes:
+        """Return the value of a key that some program has set first: it may have been preferred before it was there.
+
+        Raises LogUnavailable when it does not come.
+        """
+        env = self._streams.env
+        until = env.elapsed_s() + PERSIST_S
+        while True:
+            with suppress(KeyError):
+                return self.get(key)[0]
+            if env.elapsed_s() >= until:
+                raise LogUnavailable(f"the log servers prefer another value of {key!r} and do not have it", hint="look at their logs")
+            self._streams.bus.wait(AGAIN_S)
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with a whole word, such as 'collections', and a dot, sorted. Raises LogUnavailable."""

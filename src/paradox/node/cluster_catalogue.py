@@ -56,7 +56,7 @@ def check_store(register: Register, store: ObjectStore, *, env: Env) -> None:
             ) from None
         with suppress(LogConflict):  # another node was first
             register.put(IDENTITY_KEY, env.random_bytes(16).hex().encode(), revision=0)
-        cluster = register.get(IDENTITY_KEY)[0].decode()
+        cluster = register.await_value(IDENTITY_KEY).decode()
     if identity_of(store) is None and not store.list(f"{PREFIX}/"):
         with suppress(ObjectConflict):
             check_identity(store, cluster)
