@@ -21,7 +21,7 @@ CAUGHT = {
     "reads_do_not_wait_for_what_was_written": 26,
     "answers_leave_out_who_is_down": 23,
     "coverage_is_always_whole": 32,
-    "manifests_that_others_need_are_deleted": 19,
+    "manifests_that_others_need_are_deleted": 52,
     "the_log_is_trimmed_too_early": 7,
 }
 """Worlds in which each planted bug shows."""
