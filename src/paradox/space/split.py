@@ -78,8 +78,9 @@ def evolve(
         old = msgspec.structs.replace(old, names=old.names[:1], centroids=old.centroids[:1], shard_of=old.shard_of[:1])
     home = assign(sample, old, metric=metric)[:, 0]
     known = np.ones(len(old), dtype=np.bool_) if held is None else np.isin(old.shard_of, list(held))
-    anew = _made_anew(old, sample, weights, home, known, size=size, metric=metric) if shards > 1 else None
-    new = anew or _cut(old, sample, weights, home, known, size=size, metric=metric)
+    seen = _Seen(old, sample, weights, home, known)
+    anew = _made_anew(seen, size, metric) if shards > 1 else None
+    new = anew or _cut(seen, size, metric)
     if new is not None and shards > 1 and (blank or (anew is not None and held is None)):
         return spread(new, sample, weights, shards=shards, metric=metric, copies=copies)
     if shards == 1 or held is not None:
@@ -89,17 +90,22 @@ def evolve(
     return new if eased is None else msgspec.structs.replace(eased, epoch=old.epoch + 1)
 
 
-def _made_anew(
-    old: RegionMap,
-    sample: Matrix,
-    weights: NDArray[np.float64],
-    home: NDArray[np.int32],
-    known: NDArray[np.bool_],
-    *,
-    size: Sizes,
-    metric: Metric,
-) -> RegionMap | None:
-    """Return `old` with new regions in place of the known ones, each on the shard that most of its points were on; None while they do."""
+class _Seen(NamedTuple):
+    """A map and (n, d) points under it: `home` (n,) is the region of each, `known` (r,) which regions the points are a sample of."""
+
+    old: RegionMap
+    sample: Matrix
+    weights: NDArray[np.float64]
+    home: NDArray[np.int32]
+    known: NDArray[np.bool_]
+
+
+def _made_anew(seen: _Seen, size: Sizes, metric: Metric) -> RegionMap | None:
+    """Return `old` with new regions in place of the known ones, each on the shard that most of its points were on.
+
+    None while there are about as many as are wanted, or where points are too much alike for more.
+    """
+    old, sample, weights, home, known = seen
     mine, before = known[home], np.flatnonzero(known)
     points = sample[mine]
     wanted = min(round(weights[mine].sum() / size.meant), len(points) // SAMPLE_LEAST)
@@ -112,22 +118,14 @@ def _made_anew(
     shards = int(old.shard_of.max()) + 1
     votes = np.bincount(cell[own] * shards + old.shard_of[home[mine][own]], minlength=len(centroids) * shards).reshape(-1, shards)
     filled = np.flatnonzero(votes.any(axis=1))
-    if TOO_FEW * len(filled) < len(before) <= wanted:  # points are alike
+    if TOO_FEW * len(filled) < len(before) <= wanted:
         return None
     return _replaced(old, before, centroids[filled], votes[filled].argmax(axis=1).astype(np.int32))
 
 
-def _cut(
-    old: RegionMap,
-    sample: Matrix,
-    weights: NDArray[np.float64],
-    home: NDArray[np.int32],
-    known: NDArray[np.bool_],
-    *,
-    size: Sizes,
-    metric: Metric,
-) -> RegionMap | None:
+def _cut(seen: _Seen, size: Sizes, metric: Metric) -> RegionMap | None:
     """Return `old` with crowded regions split, and without sparse ones; None when there are neither."""
+    old, sample, weights, home, known = seen
     counts = np.bincount(home, weights=weights, minlength=len(old))
     crowded = np.flatnonzero(known & (counts > size.most))
     sparse = np.flatnonzero(known & (counts < size.least)) if len(old) > 1 else np.empty(0, dtype=np.int64)
