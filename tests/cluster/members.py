@@ -22,7 +22,7 @@ from paradox.node.roles import connect_cluster
 from paradox.objects.disk import RealDisk
 from paradox.wire.nats import NatsBus
 
-WAIT_S, LOOK_S = 30, 0.01
+WAIT_S, LOOK_S = 60, 0.01
 
 
 class Members:

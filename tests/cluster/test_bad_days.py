@@ -91,7 +91,7 @@ class Writing:
 
     def wait_for_more(self, count: int = 5) -> None:
         """Wait until so many more points were acknowledged."""
-        until, enough = time.monotonic() + 3 * WAIT_S, len(self.there) + count
+        until, enough = time.monotonic() + 2 * WAIT_S, len(self.there) + count
         while len(self.there) < enough:
             assert not self.failures, self.failures
             assert time.monotonic() < until, "writes do not go on"
@@ -108,7 +108,7 @@ class Writing:
 
 def expect_equal(database: Database, name: str) -> None:
     """Wait until nodes are level, and see that all applied the same and that all copies are alike."""
-    until = time.monotonic() + 3 * WAIT_S
+    until = time.monotonic() + 2 * WAIT_S
     while not (report := database.verify())["contents"][name].startswith("equal at position"):
         assert report["healthy"], report
         assert time.monotonic() < until, report

@@ -57,7 +57,7 @@ def stream_of(streams: Streams) -> str:
 
 
 def wait_for(what: str, is_so: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 3 * WAIT_S
+    until = time.monotonic() + 2 * WAIT_S
     while not (found := is_so()):
         assert time.monotonic() < until, what
         time.sleep(LOOK_S)

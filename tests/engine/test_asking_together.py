@@ -9,7 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from engine.small import opened
+from engine.small import opened, settle
 from paradox.errors import QueryInvalid
 from paradox.model.queries import Answers, Coverage, Question, alike
 from paradox.node.asking import Asking
@@ -102,10 +102,11 @@ def test_an_interrupted_leader_leaves_the_others_to_themselves() -> None:
 
 
 def test_many_threads_get_what_one_would(tmp_path: Path) -> None:
-    database, _ = opened(tmp_path)
+    database, embedded = opened(tmp_path)
     points = database.collection("points", dimensions=16)
     dice = np.random.default_rng(5)
     points.add(ids=list(range(500)), vectors=dice.normal(size=(500, 16)))
+    settle(embedded)  # plans are those of what is stored by then
     queries = dice.normal(size=(200, 16)).astype(np.float32)
     alone = [[hit.id for hit in points.search(query, 7)] for query in queries]
     plans = [points.search(query, 7).plan for query in queries[:3]]

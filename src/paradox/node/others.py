@@ -35,9 +35,7 @@ class Others:
 
     def stored(self) -> list[int] | None:
         """Return how many points each shard has, copies included, when this node decides; None while points or shards are on their way."""
-        if not self._decides():
-            return None
-        return self._asker.nodes.stored(self._collection, self._held.spec.shards, self._held.engine.regions.epoch)
+        return self._in_place() if self._decides() else None
 
     def loads(self) -> NDArray[np.float64] | None:
         """Return how many points each region of the map stores, by all nodes' samples; None when one does not answer, or has another map.
@@ -52,6 +50,12 @@ class Others:
         return np.sum([np.asarray(reply["loads"], dtype=np.float64) for reply in replies.values()], axis=0)
 
     def everywhere(self, question: Question) -> FoundByShard | None:
-        """Return what every shard finds for each query; None when one does not answer."""
+        """Return what every shard finds for each query; None when one does not answer, or points or shards are on their way."""
+        if self._in_place() is None:
+            return None
         layout = self._layout()
         return Visits(layout, partial(self._asker.of_nearest, self._held.name, layout, REPLY_S)).everywhere(question)
+
+    def _in_place(self) -> list[int] | None:
+        """Return how many points each shard has, copies included, once all of them stand where the map of this node puts them."""
+        return self._asker.nodes.stored(self._collection, self._held.spec.shards, self._held.engine.regions.epoch)

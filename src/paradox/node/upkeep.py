@@ -219,7 +219,10 @@ class Upkeep:
         return False
 
     def _measure_routing(self) -> bool:
-        """Measure what stopping early over shards costs in recall, anew for a new map or far more points; each node by its points."""
+        """Measure what stopping early over shards costs in recall, anew for a new map or far more points; each node by its points.
+
+        What is measured while points move is of no map: it is left, and tried again at the next idle time.
+        """
         held = self._held
         engine, epoch = held.engine, held.engine.regions.epoch
         if held.spec.shards == 1 or len(engine.regions) == 1 or is_blank(engine.regions):
@@ -229,13 +232,14 @@ class Upkeep:
             return False
         if not engine.alone and (held.others is None or held.settled != epoch):
             return False
-        self._routing_measured = epoch, points
         queries, keys = sample_points(engine, max(points for _, points in patience.SAMPLES))
         ask = engine.everywhere if held.others is None else held.others.everywhere
         readings = patience.measure(queries, keys, using=held.spec.main, ways=engine.ways, ask=ask)
-        if readings:
-            engine.routing, engine.routed = readings, epoch
-            self._write_manifest(held.manifest.position if held.manifest else 0, None)
+        if not readings or engine.regions.epoch != epoch:
+            return False
+        self._routing_measured = epoch, points
+        engine.routing, engine.routed = readings, epoch
+        self._write_manifest(held.manifest.position if held.manifest else 0, None)
         return True
 
     def _finish(self, segment: Sealed) -> bool:
