@@ -20,7 +20,7 @@ from paradox.router import moving
 from paradox.router.moving import Overtaken
 from paradox.router.scatter import Scatter, holders_of
 from paradox.shard.engine import holders_at
-from paradox.space.regions import blank_regions, levels
+from paradox.space.regions import Atlas, blank_regions, levels
 from paradox.space.split import cluster
 
 DIMENSIONS, SHARDS, COUNT = 8, 4, 900
@@ -44,8 +44,9 @@ def map_of(epoch: int, regions: int) -> RegionMap:
 class Node:
     """An engine that holds all shards of a cluster's collection, and the entries that it was given."""
 
-    def __init__(self) -> None:
-        self.engine = Scatter(SPEC, blank_regions(DIMENSIONS, SHARDS), NativeKernels(), Costs(), held=range(SHARDS))
+    def __init__(self, *, alone: bool = False) -> None:
+        """alone: as in a folder, where the engine moves points itself."""
+        self.engine = Scatter(SPEC, blank_regions(DIMENSIONS, SHARDS), NativeKernels(), Costs(), held=None if alone else range(SHARDS))
         self.moved = 0
 
     def apply(self, entry: Entry) -> None:
@@ -91,7 +92,7 @@ class Node:
         return found
 
     def expected(self, keys: Any) -> dict[int, tuple[list[int], int]]:
-        lists = self.engine._regions_of(VECTORS[np.array(keys)])
+        lists = self.engine._regions_of(VECTORS[np.array(keys)], self.engine.regions)
         return {key: (holders, 2) for key, holders in zip(keys, holders_of(lists, self.engine.regions).tolist(), strict=True)}
 
 
@@ -194,12 +195,50 @@ def test_a_segment_that_another_took_the_place_of_is_looked_at_there(node: Node)
     (before,) = [segment for segment in shard.segments if segment.rows]
     fresh = type(before)(SPEC, NativeKernels())
     rows = np.flatnonzero(before.alive())
-    (points, holders), *others = moving.take(moving.Held(before, rows), SPEC, 0)
-    for some, places in ((points, holders), *others):
-        fresh.append(some, places[:, 0] == 0, places)  # type: ignore[union-attr]
+    for part in moving.by_origin(moving.Held(before, rows)):
+        points, holders = moving.take(part, SPEC, 0)
+        fresh.append(points, holders[:, 0] == 0, holders)  # type: ignore[union-attr]
     shard.segments = (fresh,)
     shard.growing = fresh  # type: ignore[assignment]
     with pytest.raises(Overtaken):
         node.engine.moving.next(100)
     node.move_all()
+    assert node.places() == node.expected(range(COUNT))
+
+
+def in_a_folder(foreseen: RegionMap | None) -> Node:
+    """Return an engine that has taken a map, after points came and went since it was foreseen."""
+    made, first = Node(alone=True), map_of(1, 13)
+    made.write(np.arange(0, 500), origin="here")
+    made.write(np.arange(500, 700), origin="there")
+    if foreseen is not None:
+        made.engine.foresee(foreseen)
+    made.write(np.arange(600, COUNT), origin="there")
+    made.apply(Remove(keys=[5, 650, COUNT - 1], stamp=9))
+    made.apply(MapChange(map=first if foreseen is None else foreseen))
+    return made
+
+
+def test_a_map_that_was_foreseen_moves_points_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = sorted(set(range(COUNT)) - {5, 650, COUNT - 1})
+    expected = in_a_folder(None)
+    assert expected.places() == expected.expected(left)
+    placed: list[int] = []
+    assign = Atlas.assign
+
+    def counted(atlas: Atlas, vectors: NDArray[Any], *, copies: int = 1) -> NDArray[np.int32]:
+        placed.append(len(vectors) if atlas.regions.epoch == 1 else 0)
+        return assign(atlas, vectors, copies=copies)
+
+    monkeypatch.setattr(Atlas, "assign", counted)
+    node = in_a_folder(map_of(1, 13))
+    assert sum(placed) == 700 + 300 - 2, "foreseen, and those that came since"
+    assert node.places() == expected.places()
+
+
+def test_a_map_other_than_the_one_foreseen_is_taken_too() -> None:
+    node = Node(alone=True)
+    node.write(np.arange(COUNT))
+    node.engine.foresee(map_of(1, 20))
+    node.apply(MapChange(map=map_of(1, 13)))
     assert node.places() == node.expected(range(COUNT))

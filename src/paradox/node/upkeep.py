@@ -359,7 +359,9 @@ class Upkeep:
 
     def _change_map(self, new: RegionMap) -> None:
         held = self._held
-        held.commit_map(msgspec.structs.replace(new, domain_of=held.domains))
+        new = msgspec.structs.replace(new, domain_of=held.domains)
+        held.engine.foresee(new)
+        held.commit_map(new)
         held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 
     # -- manifests

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Points, Rows
 from paradox.model.topology import RegionMap
 from paradox.shard.build import Segment
-from paradox.shard.engine import Held, ShardEngine, holders_at, take
+from paradox.shard.engine import Held, ShardEngine, by_origin, holders_at, take
 
 if TYPE_CHECKING:
     from paradox.router.scatter import Scatter
@@ -66,7 +66,7 @@ class Moving:
             there = any(segment is one for one in shard.segments)  # else it is in another one by now, which nobody has looked at
             still = self._elsewhere(shard, segment, rows[:limit]) if there else rows[:0]
             if len(still):
-                points, _ = take(Held(segment, still), self._scatter.spec, shard.number)[0]
+                points, _ = take(by_origin(Held(segment, still))[0], self._scatter.spec, shard.number)
                 return points, self._scatter.assign_regions(points)
             self._found = (shard, segment, rows[limit:]) if there and len(rows) > limit else None
         self._found = None

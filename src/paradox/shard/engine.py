@@ -63,7 +63,8 @@ class ShardEngine:
     def patch(self, keys: Sequence[Key], hashes: NDArray[np.uint64], changes: dict[Key, bytes], stamp: int, position: int) -> None:
         """Write new versions with changed payload fields; vectors, times and ownership stay."""
         for held in self.find_live(keys, hashes):
-            for points, holders in take(held, self.spec, self.number):
+            for part in by_origin(held):
+                points, holders = take(part, self.spec, self.number)
                 merged = [merged_payload(old, changes[key]) for key, old in zip(points.keys, points.payloads, strict=True)]
                 points = msgspec.structs.replace(points, payloads=merged, stamp=np.full(len(points), stamp, dtype=np.uint64))
                 self.apply_points(points, holders)
@@ -101,14 +102,15 @@ class ShardEngine:
         return seen
 
 
-def take(held: Held, spec: CollectionSpec, shard: int) -> list[tuple[Points, Holders]]:
-    """Return rows of a shard's segment as points, one batch for each origin, and the shards that hold each. Vectors are copied."""
+def by_origin(held: Held) -> list[Held]:
+    """Return the same rows as those of each origin."""
     origin = held.segment.own().origin[0][held.rows]
-    return [_take(held.segment, held.rows[origin == one], spec, shard) for one in np.unique(origin)]
+    return [Held(held.segment, held.rows[origin == one]) for one in np.unique(origin)]
 
 
-def _take(segment: Segment, rows: Rows, spec: CollectionSpec, shard: int) -> tuple[Points, Holders]:
-    """Return rows of one origin."""
+def take(held: Held, spec: CollectionSpec, shard: int) -> tuple[Points, Holders]:
+    """Return rows of one origin of a shard's segment as points, and the shards that hold each. Vectors are copied."""
+    segment, rows = held.segment, held.rows
     own = segment.own()
     modality, modality_names = own.modality
     origin, origin_names = own.origin

@@ -21,6 +21,8 @@ from paradox.space.spill import spill_loss
 
 EXACT_SUM_MAX = 1 << 22
 BLOCK_CELLS = 1 << 20  # points × regions compared at a time: a block of float32 stays within the second-level cache
+SPILLED_CELLS = 1 << 17
+"""Points × regions whose losses are worked out at a time, for the same reason: that takes several blocks."""
 ROWS_MAX = 1 << 16
 """Points of a large map turned into steps at a time."""
 NEIGHBOURS = 32
@@ -150,33 +152,36 @@ def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int =
 class _Cells(msgspec.Struct, frozen=True):
     """A map of r regions as assignment uses it.
 
-    squares (r,): of the centroids' lengths. lengths (r,): for cosine, ones for euclidean. between (r, r): products of the centroids,
-    divided by both lengths. neighbours (r, c): the regions where a point of each may have its complementary one. shard (r,): or None
-    when copies need not be on different shards.
+    squares (r,): of the centroids' lengths. lengths (r,): for cosine, ones for euclidean. neighbours (r, c): the regions where a point of
+    each may have its complementary one; None = in all. between (r, r) or, where there are neighbours, (r, c): products of the centroids,
+    divided by both lengths; infinite where the complementary one must not be. apart (r,): what copies are on different ones of.
     """
 
     centroids: Matrix
     squares: NDArray[np.float32]
     lengths: NDArray[np.float32]
     between: Matrix
-    neighbours: NDArray[np.int64]
-    shard: NDArray[np.int32] | None
+    neighbours: NDArray[np.int64] | None
+    apart: NDArray[np.int32]
 
 
 def _cells(regions: RegionMap, metric: Metric, copies: int) -> _Cells:
     centroids = regions.centroids.astype(np.float32)
     squares = np.einsum("rd,rd->r", centroids, centroids)
     lengths = np.sqrt(np.maximum(squares, 1)) if metric != "euclidean" else np.ones(len(centroids), dtype=np.float32)
-    shard = _kept_apart(regions, copies)
+    kept = _kept_apart(regions, copies)
+    apart = kept if kept is not None else np.arange(len(centroids), dtype=np.int32)
     if copies == 1:
-        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), np.empty((0, 0), dtype=np.int64), shard)
+        return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), None, apart)
     between = products(centroids, centroids) / lengths / lengths[:, None]
-    every = np.broadcast_to(np.arange(len(centroids)), between.shape)
-    if shard is not None or len(centroids) <= NEIGHBOURS:
-        return _Cells(centroids, squares, lengths, between, every, shard)
-    apart = squares if metric == "euclidean" else np.float32(0)
-    neighbours = np.sort(np.argsort(apart - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
-    return _Cells(centroids, squares, lengths, between, neighbours, shard)
+    every = np.arange(len(centroids))
+    if kept is not None or len(centroids) <= NEIGHBOURS:
+        between[apart == apart[:, None]] = np.inf
+        return _Cells(centroids, squares, lengths, between, None, apart)
+    between[every, every] = np.inf
+    own = squares if metric == "euclidean" else np.float32(0)
+    neighbours = np.sort(np.argsort(own - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
+    return _Cells(centroids, squares, lengths, np.take_along_axis(between, neighbours, axis=1), neighbours, apart)
 
 
 def _kept_apart(regions: RegionMap, copies: int) -> NDArray[np.int32] | None:
@@ -198,35 +203,43 @@ def _steps(vectors: Matrix, scale: float) -> Matrix:
 def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> NDArray[np.int32]:
     inner = products(steps, cells.centroids)
     nearness = inner if metric != "euclidean" else inner - cells.squares / np.float32(2)
-    first = nearness.argmax(axis=1)
     lists = np.full((len(steps), copies), -1, dtype=np.int32)
-    lists[:, 0] = first
-    if copies == 1:
-        return lists
-    near = cells.neighbours[first]
-    loss = _spill_loss(steps, inner, near, first, cells, metric)
-    rows = np.arange(len(steps))
-    apart = cells.shard if cells.shard is not None else np.arange(len(cells.squares), dtype=np.int32)
-    for copy in range(1, copies):
-        loss[apart[near] == apart[lists[:, copy - 1]][:, None]] = np.inf
-        best = loss.argmin(axis=1)
-        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), near[rows, best], -1)
+    lists[:, 0] = nearness.argmax(axis=1)
+    piece = len(steps) if copies == 1 or cells.neighbours is not None else max(1, SPILLED_CELLS // len(cells.squares))
+    for start in range(0, len(steps) if copies > 1 else 0, piece):
+        part = slice(start, start + piece)
+        _spill(steps[part], inner[part], lists[part], cells, metric)
     return lists
 
 
+def _spill(steps: Matrix, inner: Matrix, lists: NDArray[np.int32], cells: _Cells, metric: Metric) -> None:
+    """Find the second and further regions of some points whose first are known, into `lists`."""
+    rows, first = np.arange(len(steps)), lists[:, 0]
+    near = None if cells.neighbours is None else cells.neighbours[first]
+    loss = _spill_loss(steps, inner, near, first, cells, metric)
+    for copy in range(1, lists.shape[1]):
+        best = loss.argmin(axis=1)
+        found = best if near is None else near[rows, best]
+        lists[:, copy] = np.where(np.isfinite(loss[rows, best]), found, -1)
+        if copy + 1 < lists.shape[1]:
+            loss[(cells.apart if near is None else cells.apart[near]) == cells.apart[found][:, None]] = np.inf
+
+
 def _spill_loss(
-    steps: Matrix, inner: Matrix, near: NDArray[np.int64], first: NDArray[np.int64], cells: _Cells, metric: Metric
+    steps: Matrix, inner: Matrix, near: NDArray[np.int64] | None, first: NDArray[np.int32], cells: _Cells, metric: Metric
 ) -> NDArray[np.float32]:
-    """Return (n, c) losses of the regions `near` each row."""
+    """Return (n, c) losses of the regions `near` each row; None = of all."""
     rows = np.arange(len(steps))
     square = np.einsum("nd,nd->n", steps, steps)
     length = np.sqrt(square) if metric != "euclidean" else np.ones(len(steps), dtype=np.float32)
     square = np.ones(len(steps), dtype=np.float32) if metric != "euclidean" else square
     centroid_square = np.ones_like(cells.squares) if metric != "euclidean" else cells.squares
+    product = (inner if near is None else np.take_along_axis(inner, near, axis=1)) / length[:, None]
+    product /= cells.lengths if near is None else cells.lengths[near]
     return spill_loss(
-        np.take_along_axis(inner, near, axis=1) / length[:, None] / cells.lengths[near],
-        cells.between[first[:, None], near],
-        centroid_square[near],
+        product,
+        cells.between[first],
+        centroid_square if near is None else centroid_square[near],
         at_first=inner[rows, first] / length / cells.lengths[first],
         own=square,
         first=centroid_square[first],

@@ -22,9 +22,13 @@ def spill_loss(
 ) -> NDArray[np.float32]:
     """Return (n, c) losses of c regions for each of n points: |r'|² + λ (r'·r / |r|)², r the residual to the first region, r' to this one.
 
-    product: of each point with each region's centroid. between: of its first region's centroid with them. squares (n, c): of their
-    lengths. at_first (n,): product of the point with its first region's centroid. own, first (n,): squared lengths of the two.
+    product: of each point with each region's centroid. between: of its first region's centroid with them. squares (n, c) or (c,): of
+    their lengths. at_first (n,): product of the point with its first region's centroid. own, first (n,): squared lengths of the two.
     """
     residual = np.maximum(own[:, None] - 2 * at_first[:, None] + first[:, None], np.float32(RESIDUAL_MIN))
-    along = own[:, None] - at_first[:, None] - product + between
-    return squares - 2 * product + np.float32(SPILL_WEIGHT) * along * along / residual
+    along = (own[:, None] - at_first[:, None]) - product
+    along += between
+    along *= np.float32(SPILL_WEIGHT) * along
+    along /= residual
+    along += squares - 2 * product
+    return along
