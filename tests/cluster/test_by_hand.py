@@ -24,19 +24,19 @@ from served import served
 @pytest.mark.parametrize("shards", range(1, 9))
 @pytest.mark.parametrize("nodes", range(1, 5))
 def test_what_is_moved_by_hand_the_next_placing_leaves_alone(shards: int, nodes: int) -> None:
-    alive = [f"n{number}" for number in range(nodes)]
+    alive = {f"n{number}": "" for number in range(nodes)}
     places = place(shards, alive)
     for shard in range(shards):
         for node in alive:
             after = moved(places, shard, node, alive)
             assert after is not None
-            assert after[shard] == node
+            assert after[shard] == [node]
             assert place(shards, alive, after) == after
             assert sum(one != other for one, other in zip(places, after, strict=True)) <= 2
 
 
 def test_nothing_is_moved_by_hand_while_shards_wait_for_a_place() -> None:
-    assert moved(["n0", "n1", "gone"], 0, "n1", ["n0", "n1"]) is None
+    assert moved([["n0"], ["n1"], ["gone"]], 0, "n1", {"n0": "", "n1": ""}) is None
 
 
 def wait_for_places(nodes: Members, places: dict[int, set[int]]) -> None:
@@ -67,7 +67,7 @@ def test_a_shard_moves_with_its_points_and_stays(servers: LogServers, tmp_path: 
         for member in nodes.running.values():  # whoever places shards finds nothing to do
             mark = str(member.database.opened("points").mark)
             before = member._catalogue.placement(mark)
-            assert member._catalogue.place_anew(mark, ["n0", "n1"])
+            assert member._catalogue.place_anew(mark, {"n0": "", "n1": ""}, replicas=1)
             assert member._catalogue.placement(mark) == before
         for shard, node, wrong in (("s9", "n1", "has no shard s9"), ("s1", "n7", "no node 'n7' lives"), ("x1", "n1", "no name of a shard")):
             with pytest.raises(InvalidRequest, match=wrong):

@@ -18,6 +18,7 @@ NAME_SHOWN_MAX = 60
 NAMES_OF_DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))))
 SHARDS_MAX = 4_096
 COPIES_MAX = 3
+REPLICAS_MAX = 8
 MAIN_VECTOR = "vector"
 """The name of a collection's only, unnamed vector."""
 
@@ -106,8 +107,8 @@ def check_spec(spec: CollectionSpec) -> CollectionSpec:
         raise SpecInvalid(f"shards={spec.shards}; expected 1 to {SHARDS_MAX:,}", hint="leave it out: one shard is best in one folder")
     if not 1 <= spec.copies <= COPIES_MAX:
         raise SpecInvalid(f"copies={spec.copies}; expected 1 to {COPIES_MAX}", hint="leave it out: one copy is enough in one folder")
-    if spec.replicas < 1:
-        raise SpecInvalid(f"replicas={spec.replicas}; expected 1", hint="leave it out: a folder has one")
+    if not 1 <= spec.replicas <= REPLICAS_MAX:
+        raise SpecInvalid(f"replicas={spec.replicas}; expected 1 to {REPLICAS_MAX}", hint="leave it out: copies keep what a node lost")
     if spec.copies > spec.shards:
         raise SpecInvalid(
             f"copies={spec.copies} with shards={spec.shards}: copies of a point live on different shards",
@@ -115,8 +116,6 @@ def check_spec(spec: CollectionSpec) -> CollectionSpec:
         )
     if spec.time_bucket is not None and spec.time_bucket not in TIME_BUCKETS:
         raise SpecInvalid(f"time_bucket={spec.time_bucket!r} is unknown", hint=f"choose one of {', '.join(TIME_BUCKETS)}, or None")
-    if spec.replicas > 1:
-        raise FeatureMissing(f"replicas={spec.replicas} is not available in this version", hint="leave it out: a folder has one")
     if spec.conflicts != "latest":
         raise FeatureMissing(f"conflicts={spec.conflicts!r} is not available in this version", hint="leave it out: the last write wins")
     return spec

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import xxhash
 
-from paradox.errors import CollectionMissing, FormatTooNew, StoreUnreadable
+from paradox.errors import CollectionMissing, FormatTooNew, SpecInvalid, StoreUnreadable
 from paradox.log.file import FileLog
 from paradox.model.schema import CollectionSpec, Limits, check_name
 from paradox.ports.disk import Disk, FileState, write_failure
@@ -128,7 +128,12 @@ class FolderCatalogue:
         return {}
 
     def create(self, name: str, spec: CollectionSpec) -> None:
-        """Make the log, then the spec, with which the collection begins to exist: who sees it can read it."""
+        """Make the log, then the spec, with which the collection begins to exist: who sees it can read it. Raises SpecInvalid."""
+        if spec.replicas > 1:
+            raise SpecInvalid(
+                f"replicas={spec.replicas} needs a cluster: one folder holds each shard once",
+                hint="leave it out here; `paradox up --nodes 3` raises a cluster",
+            )
         self._log(name).close()
         self._store.put(f"{COLLECTIONS}/{name}/{SPEC}", [encode_spec(spec)])
 

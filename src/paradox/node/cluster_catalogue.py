@@ -24,7 +24,7 @@ from paradox.model.topology import shard_name
 from paradox.node.catalogue import Kept, check_identity, decode_spec, encode_spec, identity_of, missing
 from paradox.ports.env import Env
 from paradox.ports.objects import ObjectStore
-from paradox.router.placement import moved, place
+from paradox.router.placement import Places, moved, place
 
 PREFIX, PLACEMENTS = "collections", "placements"
 IDENTITY_KEY = "cluster.id"
@@ -68,9 +68,17 @@ class ClusterCatalogue:
     """The collections of a cluster, as one node sees them."""
 
     def __init__(
-        self, streams: Streams, register: Register, folder: Path, *, node: str, alive: Callable[[], list[str]], env: Env, replicas: int
+        self,
+        streams: Streams,
+        register: Register,
+        folder: Path,
+        *,
+        node: str,
+        alive: Callable[[], dict[str, str]],
+        env: Env,
+        replicas: int,
     ) -> None:
-        """folder: where all nodes keep segments. alive: the nodes that live. replicas: log servers that keep each log."""
+        """folder: where all nodes keep segments. alive: nodes that live, and their zones. replicas: log servers that keep each log."""
         self._node = node
         self._alive = alive
         self._streams = streams
@@ -80,7 +88,7 @@ class ClusterCatalogue:
         self._replicas = replicas
         self._known: dict[str, str] = {}
         self._listed: tuple[str, ...] = ()
-        self._placed: dict[str, tuple[list[str], int]] = {}
+        self._placed: dict[str, tuple[Places, int]] = {}
 
     def names(self) -> list[str]:
         """Return the names of all collections, sorted. Raises LogUnavailable."""
@@ -134,30 +142,30 @@ class ClusterCatalogue:
 
     # -- placement
 
-    def placed(self, collection: str) -> tuple[list[str], int]:
+    def placed(self, collection: str) -> tuple[Places, int]:
         """Return the placement of a collection as `look` has seen it. Raises KeyError when nobody had said."""
         return self._placed[collection]
 
-    def placement(self, collection: str) -> tuple[list[str], int]:
-        """Return the node that shall hold each shard of a collection, and the revision. Raises KeyError when nobody has said."""
+    def placement(self, collection: str) -> tuple[Places, int]:
+        """Return the nodes that shall hold each shard of a collection, and the revision. Raises KeyError when nobody has said."""
         raw, revision = self._register.get(f"{PLACEMENTS}.{collection}")
-        return msgspec.msgpack.decode(raw, type=list[str]), revision
+        return msgspec.msgpack.decode(raw, type=Places), revision
 
     def shards_here(self, collection: str) -> frozenset[int]:
         """Return the shards that this node shall hold."""
         with suppress(KeyError):
-            return frozenset(shard for shard, node in enumerate(self.placement(collection)[0]) if node == self._node)
+            return frozenset(shard for shard, nodes in enumerate(self.placement(collection)[0]) if self._node in nodes)
         return frozenset()
 
-    def place_anew(self, collection: str, alive: list[str]) -> bool:
+    def place_anew(self, collection: str, alive: dict[str, str], *, replicas: int) -> bool:
         """Place shards on the nodes that are to hold them, if anything is to be moved. False when another node has placed them since.
 
-        Raises LogUnavailable.
+        alive: those nodes, and the zone of each. Raises LogUnavailable.
         """
         if collection not in self._placed:
             return True
         before, revision = self._placed[collection]
-        after = place(len(before), alive, before)
+        after = place(len(before), alive, before, replicas=replicas)
         if after != before:
             try:
                 revision = self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
@@ -167,8 +175,8 @@ class ClusterCatalogue:
             self._tell()
         return True
 
-    def move(self, name: str, shard: int, node: str, alive: list[str]) -> dict[str, Any]:
-        """Place a shard of a collection on another node, for good. alive: the nodes that may hold shards.
+    def move(self, name: str, shard: int, node: str, alive: dict[str, str]) -> dict[str, Any]:
+        """Place a shard of a collection on another node, for good. alive: the nodes that may hold shards, and the zone of each.
 
         Raises CollectionMissing, InvalidRequest when the next placing would take it back, LogConflict, LogUnavailable.
         """
@@ -177,14 +185,15 @@ class ClusterCatalogue:
                 return self._move_once(name, shard, node, alive)
         return self._move_once(name, shard, node, alive)
 
-    def _move_once(self, name: str, shard: int, node: str, alive: list[str]) -> dict[str, Any]:
-        collection = self._find(name)[0].id
+    def _move_once(self, name: str, shard: int, node: str, alive: dict[str, str]) -> dict[str, Any]:
+        registered, _ = self._find(name)
+        collection, replicas = registered.id, decode_spec(registered.spec, name).replicas
         before, revision = self.placement(collection)
         if shard >= len(before):
             raise InvalidRequest(f"collection {name!r} has no shard {shard_name(shard)}", hint=f"it has s0 to s{len(before) - 1}")
         if node not in alive:
-            raise InvalidRequest(f"no node {node!r} lives", hint=f"these do: {', '.join(alive)}")
-        after = moved(before, shard, node, alive) if before[shard] != node else before
+            raise InvalidRequest(f"no node {node!r} lives", hint=f"these do: {', '.join(sorted(alive))}")
+        after = moved(before, shard, node, alive, replicas=replicas) if node not in before[shard] else before
         if after is None:
             raise InvalidRequest(
                 f"with {shard_name(shard)} on {node!r} the shards of {name!r} would not be spread evenly over the nodes that live",
@@ -193,8 +202,9 @@ class ClusterCatalogue:
         if after != before:
             self._register.put(f"{PLACEMENTS}.{collection}", msgspec.msgpack.encode(after), revision=revision)
             self._tell()
-        exchanged = [shard_name(other) for other, place in enumerate(after) if other != shard and place != before[other]]
-        return {"shard": shard_name(shard), "node": node, "before": before[shard], "exchanged": exchanged[0] if exchanged else None}
+        exchanged = [shard_name(other) for other, there in enumerate(after) if other != shard and there != before[other]]
+        left = [one for one in before[shard] if one not in after[shard]] or [node]
+        return {"shard": shard_name(shard), "node": node, "before": left[0], "exchanged": exchanged[0] if exchanged else None}
 
     # -- making and dropping
 
@@ -207,7 +217,7 @@ class ClusterCatalogue:
         """Make the log, then what the register says. Nothing more happens when another program made the collection first."""
         made = Registered(id=self._env.random_bytes(8).hex(), spec=encode_spec(spec))
         open_log(self._streams, made.id, replicas=self._replicas).close()
-        places = msgspec.msgpack.encode(place(spec.shards, self._alive()))
+        places = msgspec.msgpack.encode(place(spec.shards, self._alive(), replicas=spec.replicas))
         self._register.put(f"{PLACEMENTS}.{made.id}", places, revision=0)
         try:
             self._register.put(f"{PREFIX}.{name}", msgspec.msgpack.encode(made), revision=0)

@@ -19,7 +19,7 @@ from paradox.log.streams import STREAM, Streams
 from paradox.model import operations as ops
 from paradox.model.queries import Answer
 from paradox.model.schema import Limits
-from paradox.model.topology import ALIVE, WHO, node_subject
+from paradox.model.topology import ALIVE, SILENT_S, WHO, node_subject
 from paradox.node import parts
 from paradox.node.cluster_catalogue import CHANGED, ClusterCatalogue, check_store
 from paradox.node.database import HeldDatabase, OpenedCollection
@@ -101,7 +101,7 @@ class Member:
         self._nodes = Nodes(bus, env=self._env)
         self._asker = Asker(bus, env=self._env, timeout_s=DOWN_AFTER_S, nodes=self._nodes)
         self._started_s = self._env.elapsed_s()
-        self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._alive, env=self._env, replicas=log_replicas)
+        self._catalogue = ClusterCatalogue(streams, register, store, node=name, alive=self._living, env=self._env, replicas=log_replicas)
         self.database = HeldDatabase(self._catalogue, path=name, disk=disk, env=self._env, limits=limits, worker=Worker(self._env))
         self.database.held_anew = self._held_anew
         self._register = register
@@ -204,18 +204,18 @@ class Member:
     def _hold(self, opened: OpenedCollection) -> None:
         """Hold the shards of a collection that are placed here; give those up that another node has, in a snapshot of its own."""
         collection, held = str(opened.mark), opened.held
-        if self._is_first() and not self._catalogue.place_anew(collection, sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)})):
+        if self._is_first() and not self._catalogue.place_anew(collection, self._living(DOWN_AFTER_S), replicas=held.spec.replicas):
             self._looked_s = LONG_AGO_S  # another node placed them
         with suppress(KeyError):
             places, _ = self._catalogue.placed(collection)
             zones = self._nodes.zones() | ({self.name: self._zone} if self._zone else {})
             held.domains = np.array(domains(places, zones, copies=held.spec.copies), dtype=np.int32)
-            for shard, node in enumerate(places):
-                if node == self.name and shard not in held.engine.held:
+            for shard, nodes in enumerate(places):
+                if self.name in nodes and shard not in held.engine.held:
                     held.adopt(shard)
-                elif node != self.name and shard in held.engine.held and self._covers(node, collection, shard):
+                elif self.name not in nodes and shard in held.engine.held and any(self._covers(one, collection, shard) for one in nodes):
                     held.give_up(shard)
-            self._sweep(opened, places)
+            self._sweep(opened, {node for nodes in places for node in nodes})
 
     # -- living among others
 
@@ -250,16 +250,17 @@ class Member:
         )
         self._bus.tell(ALIVE, msgspec.msgpack.encode(told))
 
-    def _alive(self) -> list[str]:
-        """Return the nodes that live, this one included, sorted."""
-        return sorted({self.name, *self._nodes.alive()})
-
     def _is_first(self) -> bool:
         """Tell whether this node is the one that places shards. Two that both think so do no harm: the register takes one."""
         settled = self._env.elapsed_s() - self._started_s > DOWN_AFTER_S  # by then it has heard of all who live
-        return settled and self._alive()[0] == self.name
+        return settled and min(self._living()) == self.name
 
-    def _sweep(self, opened: OpenedCollection, places: list[str]) -> None:
+    def _living(self, within_s: float = SILENT_S) -> dict[str, str]:
+        """Return the nodes that were heard of lately, this one included, and the zone of each; "" = it is in none."""
+        zones = self._nodes.zones()
+        return {name: zones.get(name, "") for name in self._nodes.alive(within_s)} | {self.name: self._zone}
+
+    def _sweep(self, opened: OpenedCollection, placed: set[str]) -> None:
         """Delete what nobody needs from a collection's store, now and then; one node of all does."""
         collection, now = str(opened.mark), self._env.elapsed_s()
         if not self._is_first():
@@ -272,7 +273,7 @@ class Member:
         assert held.folder is not None
         sweep = sweep or Sweep(held.store, held.folder, elapsed_s=self._env.elapsed_s, shards=held.spec.shards)
         self._sweeps[collection] = (now + SWEEP_S, sweep)
-        sweep.once(live=sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)}), placed=places)
+        sweep.once(live=self._living(DOWN_AFTER_S), placed=placed)
 
     def _covers(self, node: str, collection: str, shard: int) -> bool:
         """Tell whether a node that lives has a snapshot of a shard of its own."""
@@ -331,8 +332,7 @@ class Member:
             case Write(collection=name):
                 return pack_reply(parts.write(self.database.opened(name).held, operation))
             case ops.MoveShard(collection=name, shard=shard, node=node):
-                alive = sorted({self.name, *self._nodes.alive(DOWN_AFTER_S)})
-                return pack_reply(self._catalogue.move(name, shard, node, alive))
+                return pack_reply(self._catalogue.move(name, shard, node, self._living(DOWN_AFTER_S)))
             case ops.DescribeDatabase():
                 return pack_reply(self._describe(self.database.send(operation)))
             case _:

@@ -100,6 +100,7 @@ def describe_database(database: HeldDatabase, held: Sequence[HeldCollection], re
         "writes_per_s": writes,
         "collections": [
             {"name": one.name, "points": one.engine.count(), "position": one.engine.applied, "waiting_to_be_sealed": len(one.frozen)}
+            | ({"held": {shard_name(number): one.engine.shards[number].count() for number in one.engine.held}} if one.node else {})
             for one in held
         ],
         "quarantined": quarantined,

@@ -108,15 +108,18 @@ class Nodes:
             return all(stood.get(shard) == epoch for shard in range(shards))
 
     def stored(self, collection: str, shards: int, epoch: int) -> list[int] | None:
-        """Return how many points each shard has; None unless each is on one node that lives, and all points stand by a map."""
+        """Return how many points each shard has; None unless all are on equally many nodes that live, and all points stand by a map."""
         found: dict[int, int] = {}
+        times = [0] * shards
         for name in self.alive():
             beat = self.beat(name)
             held = beat.holds.get(collection, ()) if beat is not None else ()
-            if beat is None or (held and beat.settled.get(collection) != epoch) or not found.keys().isdisjoint(held):
+            if beat is None or (held and beat.settled.get(collection) != epoch):
                 return None
             found.update(zip(held, beat.stored.get(collection, ()), strict=True))
-        return [found[shard] for shard in range(shards)] if len(found) == shards else None
+            for shard in held:
+                times[shard] += 1
+        return [found[shard] for shard in range(shards)] if len(found) == shards and len(set(times)) == 1 else None
 
     def bury(self, name: str) -> None:
         """Count a node as dead until it says something."""
@@ -125,16 +128,11 @@ class Nodes:
                 self._heard[name] = (LONG_AGO_S, self._heard[name][1])
 
     def gone(self, collection: str, shards: Iterable[int]) -> int:
-        """Return how many nodes had these shards when they were heard of last and are silent now; one more for shards nobody had."""
-        alive, left = self.alive(), set(shards)
-        gone = 0
+        """Return on how many nodes that are silent now these shards were, one for all replicas of a shard; one more for what nobody had."""
+        alive = self.alive()
         with self._changed:
-            beats = [beat for name, (_, beat) in self._heard.items() if name not in alive]
-        for beat in beats:
-            had = left & set(beat.holds.get(collection, ()))
-            gone += bool(had)
-            left -= had
-        return gone + bool(left)
+            silent = {name: set(beat.holds.get(collection, ())) for name, (_, beat) in self._heard.items() if name not in alive}
+        return len({frozenset(name for name, had in silent.items() if shard in had) for shard in shards})
 
     def meet(self, timeout_s: float) -> bool:
         """Wait until all are heard whom any that lives hears, and tell whether that is so."""

@@ -55,10 +55,11 @@ def _collections(told: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     joined = []
     for name in names:
         parts = [one for node in told.values() for one in node["collections"] if one["name"] == name]
+        shards = {shard: points for part in parts for shard, points in part["held"].items()}  # of each once, wherever its replicas are
         joined.append(
             {
                 "name": name,
-                "points": sum(part["points"] for part in parts),
+                "points": sum(shards.values()),
                 "position": min(part["position"] for part in parts),
                 "waiting_to_be_sealed": sum(part["waiting_to_be_sealed"] for part in parts),
             }
@@ -70,10 +71,11 @@ def collection(told: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what a collection is and how it stands, from what each node that answered said of its part."""
     parts = list(told.values())
     shards = [shard | {"node": name} for name, part in sorted(told.items()) for shard in part["shards"] if shard["held"]]
+    points = {shard["name"]: shard["points"] for shard in shards}
     return {
         "name": parts[0]["name"],
         "spec": parts[0]["spec"],
-        "points": sum(part["points"] for part in parts),
+        "points": sum(points.values()),
         "position": min(part["position"] for part in parts),
         "map_epoch": max(part["map_epoch"] for part in parts),
         "regions": max(part["regions"] for part in parts),
@@ -136,12 +138,17 @@ def compared(parts: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     chains = {part["chain"] for part in parts.values() if part["chain"] is not None}
     if len(chains) > 1:
         return False, f"nodes {' and '.join(sorted(parts))} applied different entries up to position {position:,}"
-    shards = [shard for part in parts.values() for shard in part["shards"]]
-    if len(shards) != len(set(shards)) or any(len(shards) != part["of"] for part in parts.values()):
+    shards = {shard: part["shards"][shard] for part in parts.values() for shard in part["shards"]}
+    if any(len(shards) != part["of"] for part in parts.values()):
         return True, "not compared: shards are moving, or are on nodes that do not answer"
     if not all(part["whole"] for part in parts.values()):
         return True, "not compared: damaged parts are set aside"
-    sums = [shard for part in parts.values() for shard in part["shards"].values()]
+    for shard, known in sorted(shards.items()):
+        differing = [node for node, part in sorted(parts.items()) if part["shards"].get(shard, known) != known]
+        if differing:
+            holders = [node for node, part in sorted(parts.items()) if shard in part["shards"]]
+            return False, f"the replicas of {shard} on {' and '.join(holders)} differ at position {position:,}"
+    sums = list(shards.values())
     if (sum(one["copies"] for one in sums) - sum(one["expected"] for one in sums)) % MODULUS:
         return False, f"the copies of some points differ at position {position:,}"
     return True, f"equal at position {position:,}: {_many(sum(one['points'] for one in sums), 'point')}, each copy compared"

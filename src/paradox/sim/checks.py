@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,7 +75,10 @@ def check_acknowledged(world: World, contents: Contents) -> list[str]:
 
 
 def check_held(world: World, contents: Contents) -> list[str]:
-    """Nodes at one position hold what the log says: each point on as many shards as it has copies, alike, and one answers for it."""
+    """Nodes at one position hold what the log says: each point on as many shards as it has copies, alike, and one answers for it.
+
+    All on as many nodes as there are replicas.
+    """
     places: dict[str, list[tuple[int, bool, object]]] = {}
     for node in world.nodes.values():
         assert node.member is not None
@@ -89,11 +93,11 @@ def check_held(world: World, contents: Contents) -> list[str]:
     broken = [f"a node holds {key}, the log does not" for key in places.keys() - contents.keys()]
     for name, wanted in contents.items():
         there = places.get(name, [])
-        shards = [shard for shard, _, _ in there]
-        if len(there) != world.clients[0].copies or len(set(shards)) != len(shards):
-            broken.append(f"{name} is on shards {sorted(shards)}")
-        elif sum(owned for _, owned, _ in there) != 1:
-            broken.append(f"{sum(owned for _, owned, _ in there)} shards answer for {name}")
+        shards = Counter(shard for shard, _, _ in there)
+        if len(shards) != world.spread.copies or set(shards.values()) != {world.spread.replicas}:
+            broken.append(f"{name} is on shards {sorted(shards.elements())}")
+        elif len({shard for shard, owned, _ in there if owned}) != 1 or sum(owned for _, owned, _ in there) != world.spread.replicas:
+            broken.append(f"shards {sorted(shard for shard, owned, _ in there if owned)} answer for {name}")
         elif any(one != wanted for _, _, one in there):
             broken.append(f"{name} is {[one for _, _, one in there]}, the log says {wanted}")
     return broken
@@ -105,7 +109,7 @@ def _id(key: Key) -> str:
 
 def check_found(world: World, contents: Contents) -> list[str]:
     """Who comes anew finds everything, and no answer leaves anything out."""
-    client = Client(world.loop, world.network, "visitor", shards=world.clients[0].shards, copies=world.clients[0].copies)
+    client = Client(world.loop, world.network, "visitor", world.spread)
     broken: list[str] = []
     try:
         collection = client.connect("visitor")[COLLECTION]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,18 @@ def vector_of(key: str, version: int) -> NDArray[np.float32]:
     return vector
 
 
+class Spread(NamedTuple):
+    """How often a collection is where."""
+
+    shards: int
+    copies: int
+    replicas: int
+
+
 class Client:
     """One client. expected: what each of its points may be now, None = not there; more than one where it was not told."""
 
-    def __init__(self, loop: Loop, network: Network, name: str, *, shards: int, copies: int) -> None:
+    def __init__(self, loop: Loop, network: Network, name: str, spread: Spread) -> None:
         self.name = name
         self.expected: dict[str, set[int | None]] = {f"{name}-{number}": {None} for number in range(POINTS)}
         self.writing: frozenset[str] = frozenset()
@@ -50,7 +58,7 @@ class Client:
         self.acknowledged = 0
         self.failed = 0
         self.read = 0
-        self.shards, self.copies = shards, copies
+        self._spread = spread
         self._loop = loop
         self._network = network
         self._dice = random.Random(loop.dice.random())
@@ -69,7 +77,7 @@ class Client:
         while self._loop.now < until:
             try:
                 database = database or self.connect(self.name)
-                collection = database.collection(COLLECTION, dimensions=DIMENSIONS, shards=self.shards, copies=self.copies)
+                collection = database.collection(COLLECTION, dimensions=DIMENSIONS, **self._spread._asdict())
                 break
             except ParadoxError as error:
                 self._failed(error)

@@ -15,7 +15,7 @@ from paradox.errors import ParadoxError
 from paradox.model.schema import Limits
 from paradox.node.member import Member
 from paradox.sim.checks import check
-from paradox.sim.clients import COLLECTION, Client
+from paradox.sim.clients import COLLECTION, Client, Spread
 from paradox.sim.disk import SimDisk
 from paradox.sim.env import SimEnv
 from paradox.sim.loop import Loop, Stuck
@@ -69,7 +69,8 @@ class World:
         self.network = Network(self.loop, self.servers)
         self.folder = folder
         self.nodes: dict[str, Node] = {}
-        self.clients = [Client(self.loop, self.network, f"c{number}", shards=SHARDS, copies=COPIES) for number in range(CLIENTS)]
+        self.spread = Spread(SHARDS, COPIES, replicas=2 if seed % 8 == 5 else 1)
+        self.clients = [Client(self.loop, self.network, f"c{number}", self.spread) for number in range(CLIENTS)]
         for client in self.clients:
             client.others = [other for other in self.clients if other is not client]
         self.events: list[str] = []
@@ -221,7 +222,7 @@ class World:
             if held[0].log.last > last:
                 return f"{name} knows of entry {held[0].log.last} and stands at {last}"
             placed += held[0].engine.held
-        if sorted(placed) != list(range(SHARDS)):
+        if sorted(placed) != sorted([*range(SHARDS)] * self.spread.replicas):
             return f"shards {sorted(placed)} are held"
         return ""
 
