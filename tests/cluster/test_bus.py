@@ -69,6 +69,6 @@ def test_who_is_not_heard_of_is_not_waited_for(bus: NatsBus, other: NatsBus) -> 
     stop = threading.Event()
     other.serve("hung", lambda _: bytes(stop.wait(20)), threads=1)
     started = time.monotonic()
-    assert isinstance(bus.ask_all([("hung", b"")], timeout_s=20, lives=lambda _: False)[0], Silence)
+    assert isinstance(bus.ask_all([(["hung"], b"")], hedge_s=1, timeout_s=20, lives=lambda _: False)[0], Silence)
     assert time.monotonic() - started < 5
     stop.set()

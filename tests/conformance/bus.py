@@ -20,7 +20,7 @@ class BusConformance:
     def test_many_ask_at_once(self, bus: Bus, other: Bus) -> None:
         other.serve("echo", lambda body: body, threads=4)
         bodies = [bytes([number]) * (number * 30_000) for number in range(50)]
-        assert bus.ask_all([("echo", body) for body in bodies], timeout_s=LONG_S) == bodies
+        assert bus.ask_all([(["echo"], body) for body in bodies], hedge_s=1, timeout_s=LONG_S) == [("echo", body) for body in bodies]
 
     def test_replies_stand_in_the_order_of_the_questions(self, bus: Bus, other: Bus) -> None:
         def answer(body: bytes) -> bytes:
@@ -28,11 +28,30 @@ class BusConformance:
             return body
 
         other.serve("echo", answer, threads=4)
-        assert bus.ask_all([("echo", b"a"), ("nobody", b"b"), ("echo", b"a")], timeout_s=LONG_S)[::2] == [b"a", b"a"]
-        replies = bus.ask_all([("echo", b"a"), ("nobody", b"b"), ("echo", b"c")], timeout_s=LONG_S)
-        assert replies[0] == b"a"
-        assert isinstance(replies[1], Silence)
-        assert replies[2] == b"c"
+        for last in (b"a", b"c"):
+            replies = bus.ask_all([(["echo"], b"a"), (["nobody"], b"b"), (["echo"], last)], hedge_s=1, timeout_s=LONG_S)
+            assert replies[::2] == [("echo", b"a"), ("echo", last)]
+            assert isinstance(replies[1], Silence)
+            assert replies[1].nobody
+
+    def test_each_of_many_is_helped_by_another(self, bus: Bus, other: Bus) -> None:
+        asked: list[bytes] = []
+
+        def slow(body: bytes) -> bytes:
+            asked.append(body)
+            other.wait(2)
+            return b"slow"
+
+        other.serve("slow", slow, threads=4)
+        other.serve("quick", lambda body: body, threads=2)
+        questions = [(["slow", "quick"], b"a"), (["nobody", "quick"], b"b"), (["quick", "slow"], b"c"), (["nobody"], b"d"), ([], b"e")]
+        *found, gone, none = bus.ask_all(questions, hedge_s=0.5, timeout_s=LONG_S)
+        assert found == [("quick", b"a"), ("quick", b"b"), ("quick", b"c")]
+        assert asked == [b"a"], "who answers in time is not helped"
+        assert isinstance(gone, Silence)
+        assert isinstance(none, Silence)
+        assert gone.nobody
+        assert none.nobody
 
     def test_nobody_is_there(self, bus: Bus) -> None:
         with pytest.raises(Silence) as caught:

@@ -58,9 +58,14 @@ class Bus(Protocol):
         ...
 
     def ask_all(
-        self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None, lives: Callable[[str], bool] = ...
-    ) -> list[bytes | Silence]:
-        """Ask many subjects side by side, and return what each answered, or why it did not. lives: as for `ask`."""
+        self,
+        questions: Sequence[tuple[Sequence[str], bytes]],
+        *,
+        hedge_s: float,
+        timeout_s: float | None,
+        lives: Callable[[str], bool] = ...,
+    ) -> list[tuple[str, bytes] | Silence]:
+        """Ask many things side by side, each as `ask` does, and return the answers and whose they are, or why there is none."""
         ...
 
     def serve(self, subject: str, answer: Answer, *, threads: int) -> None:

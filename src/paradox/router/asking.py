@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -83,36 +84,42 @@ class Asker:
         """See `visiting.AskNodes`. Shards of a node that does not answer are asked of another that has them, once."""
         left, replies = set(wanted), []
         for _ in range(2):
-            holders = self.nodes.holders(layout.id, layout.spec.shards)
-            by_node: dict[str, list[int]] = {}
+            holders = self.nodes.all_holders(layout.id, layout.spec.shards)
+            by_nodes: dict[tuple[str, ...], list[int]] = {}
             for shard in sorted(left & holders.keys()):
-                by_node.setdefault(holders[shard], []).append(shard)
-            if not by_node:
+                by_nodes.setdefault(holders[shard], []).append(shard)
+            if not by_nodes:
                 break
-            questions = {node: msgspec.structs.replace(ask(shards), collection=name) for node, shards in by_node.items()}
-            for node, reply in self.nodes_say(questions, timeout_s=timeout_s or REPLY_S).items():
-                replies.append((by_node[node], reply))
-                left -= set(by_node[node])
+            questions = [(nodes, msgspec.structs.replace(ask(shards), collection=name)) for nodes, shards in by_nodes.items()]
+            for shards, reply in zip(by_nodes.values(), self._say(questions, timeout_s=timeout_s or REPLY_S), strict=True):
+                if reply is not None:
+                    replies.append((shards, reply))
+                    left -= set(shards)
             if not left or timeout_s is not None:
                 break
         return replies
 
     def nodes_say(self, questions: Mapping[str, Asked], *, timeout_s: float | None) -> dict[str, Any]:
         """Ask nodes side by side, and return the replies of those that answer. Raises what one of them says is wrong with the question."""
-        nodes = list(questions)
-        raws = self._bus.ask_all(
-            [(node_subject(node), pack_operation(questions[node])) for node in nodes], timeout_s=timeout_s, lives=self._lives
-        )
-        replies = {}
-        for node, raw in zip(nodes, raws, strict=True):
+        replies = self._say([((node,), question) for node, question in questions.items()], timeout_s=timeout_s)
+        return {node: reply for node, reply in zip(questions, replies, strict=True) if reply is not None}
+
+    def _say(self, questions: Sequence[tuple[Sequence[str], Asked]], *, timeout_s: float | None) -> list[Any]:
+        """Ask many things side by side, each of one of some nodes, of the next one too when that is slow. None where none answers."""
+        subjects = [[node_subject(node) for node in nodes[:ASKED_MAX]] for nodes, _ in questions]
+        packed = [pack_operation(question) for _, question in questions]
+        asked = list(zip(subjects, packed, strict=True))
+        replies: list[Any] = []
+        for (nodes, question), raw in zip(
+            questions, self._bus.ask_all(asked, hedge_s=HEDGE_READ_S, timeout_s=timeout_s, lives=self._lives), strict=True
+        ):
+            replies.append(None)
             if isinstance(raw, Silence):
                 if raw.nobody:
-                    self.nodes.bury(node)
+                    self.nodes.bury(nodes[-1])
                 continue
-            try:
-                replies[node] = unpack_reply(raw, questions[node])
-            except (NodesUnreachable, StoreClosed):
-                continue  # it stops, or a shard has just moved
+            with suppress(NodesUnreachable, StoreClosed):  # it stops, or a shard has just moved
+                replies[-1] = unpack_reply(raw[1], question)
         return replies
 
     def each(self, operation: Asked, *, timeout_s: float | None = REPLY_S) -> dict[str, Any]:

@@ -81,14 +81,18 @@ class Nodes:
 
     def holders(self, collection: str, shards: int) -> dict[int, str]:
         """Return a node that lives and holds it for each shard; shards that none has are left out."""
-        found: dict[int, str] = {}
+        return {shard: nodes[0] for shard, nodes in self.all_holders(collection, shards).items()}
+
+    def all_holders(self, collection: str, shards: int) -> dict[int, tuple[str, ...]]:
+        """Return the nodes that live and hold it for each shard, in an order that is the same for all. One that moves is on two."""
+        found: dict[int, tuple[str, ...]] = {}
         alive = self.alive()
-        self._env.shuffle(alive)  # a shard that moves is on two for a moment
+        self._env.shuffle(alive)
         for name in alive:
             beat = self.beat(name)
             for shard in beat.holds.get(collection, ()) if beat is not None else ():
                 if shard < shards:
-                    found[shard] = name
+                    found[shard] = name, *found.get(shard, ())
         return found
 
     def position(self, collection: str) -> int:

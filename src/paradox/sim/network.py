@@ -206,59 +206,67 @@ class SimBus:
         lives: Callable[[str], bool] = lambda _: True,
     ) -> tuple[str, bytes]:
         """Return what one who serves any of the subjects answers, and which of them it was. Raises Silence."""
-        asked, asking = 0, dict[int, str]()
-        until = None if timeout_s is None else self._loop.now + timeout_s
-        hedge_at = self._loop.now
-        silence = Silence("there is nobody to ask", nobody=True)
-        with self._box() as box:
-            while asked < len(subjects) or asking:
-                if asked < len(subjects) and (not asking or self._loop.now >= hedge_at):
-                    asking[self._send(subjects[asked], body, box)] = subjects[asked]
-                    asked += 1
-                    hedge_at = self._loop.now + hedge_s
-                heard = self._next(box, asking, until, lives, hedge_at if asked < len(subjects) else None)
-                if heard is None:
-                    continue
-                _, subject, reply = heard
-                if not isinstance(reply, Silence):
-                    return subject, reply
-                silence = reply
-        raise silence
+        reply = self.ask_all([(subjects, body)], hedge_s=hedge_s, timeout_s=timeout_s, lives=lives)[0]
+        if isinstance(reply, Silence):
+            raise reply
+        return reply
 
     def ask_all(
-        self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None, lives: Callable[[str], bool] = lambda _: True
-    ) -> list[bytes | Silence]:
-        """Ask many subjects side by side, and return what each answered, or why it did not."""
+        self,
+        questions: Sequence[tuple[Sequence[str], bytes]],
+        *,
+        hedge_s: float,
+        timeout_s: float | None,
+        lives: Callable[[str], bool] = lambda _: True,
+    ) -> list[tuple[str, bytes] | Silence]:
+        """Ask many things side by side, and return the answers and whose they are, or why there is none."""
         until = None if timeout_s is None else self._loop.now + timeout_s
+        replies: dict[int, tuple[str, bytes] | Silence] = dict.fromkeys(
+            range(len(questions)), Silence("there is nobody to ask", nobody=True)
+        )
+        left = {number: list(subjects) for number, (subjects, _) in enumerate(questions)}
+        hedge_at = dict.fromkeys(left, self._loop.now)
+        asking: dict[int, tuple[int, str]] = {}
         with self._box() as box:
-            asking = {self._send(subject, body, box): subject for subject, body in questions}
-            replies: dict[int, bytes | Silence] = dict.fromkeys(asking, b"")
-            while asking:
-                heard = self._next(box, asking, until, lives, None)
-                if heard is not None:
-                    replies[heard[0]] = heard[2]
-        return list(replies.values())
+            while True:
+                for number, subjects in left.items():
+                    waits = any(one == number for one, _ in asking.values())
+                    if subjects and (not waits or self._loop.now >= hedge_at[number]):
+                        subject = subjects.pop(0)
+                        asking[self._send(subject, questions[number][1], box)] = number, subject
+                        hedge_at[number] = self._loop.now + hedge_s
+                if not asking:
+                    return list(replies.values())
+                hedges = [hedge_at[number] for number, _ in asking.values() if left[number]]
+                heard = self._next(box, asking, until, lives, min(hedges, default=None))
+                if heard is None:
+                    continue
+                number, subject, reply = heard
+                replies[number] = reply if isinstance(reply, Silence) else (subject, reply)
+                if not isinstance(reply, Silence):
+                    left[number] = []
+                    asking = {call: one for call, one in asking.items() if one[0] != number}
 
     def _next(
-        self, box: Mailbox, asking: dict[int, str], until: float | None, lives: Callable[[str], bool], hedge_at: float | None
+        self, box: Mailbox, asking: dict[int, tuple[int, str]], until: float | None, lives: Callable[[str], bool], hedge_at: float | None
     ) -> tuple[int, str, bytes | Silence] | None:
-        """Return one more reply with its call and subject, which is taken out of `asking`; None when it is time to look about."""
+        """Return one more reply with its question and subject, which is taken out of `asking`; None when it is time to look about."""
         probe_at = self._loop.now + PROBE_S
         try:
             heard = self._wait(box, min(when for when in (until, hedge_at, probe_at) if when is not None))
         except Silence as silence:
             if silence.nobody:
                 raise
-            for call, subject in list(asking.items()):
+            for call, (number, subject) in list(asking.items()):
                 if not lives(subject) or (until is not None and self._loop.now >= until):
                     del asking[call]
-                    return call, subject, silence
+                    return number, subject, silence
                 self._probe(call, subject, box)
             return None
         call, reply = heard
         if call not in asking:
             return None
-        return call, asking.pop(call), Silence("nobody is there to answer", nobody=True) if reply is NOBODY else reply
+        return *asking.pop(call), Silence("nobody is there to answer", nobody=True) if reply is NOBODY else reply
 
     def _send(self, subject: str, body: bytes, box: Mailbox) -> int:
         self._calls += 1
@@ -332,10 +340,10 @@ class SimBus:
 
     def wait(self, seconds: float) -> None:
         """Return after a time. Raises LogUnavailable when the connection is closed, at once."""
-        if not self._closed:
-            me = self._loop.current
+        me, until = self._loop.current, self._loop.now + seconds
+        while not self._closed and self._loop.now < until:  # it is woken for other reasons too
             self._waiters.append(me)
-            self._loop.block(self._loop.now + seconds)
+            self._loop.block(until)
             if me in self._waiters:
                 self._waiters.remove(me)
         if self._closed:

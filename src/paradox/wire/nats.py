@@ -175,23 +175,25 @@ class NatsBus:
                 task.cancel()
 
     def ask_all(
-        self, questions: Sequence[tuple[str, bytes]], *, timeout_s: float | None, lives: Callable[[str], bool] = _always
-    ) -> list[bytes | Silence]:
-        """Ask many subjects side by side, and return what each answered, or why it did not."""
-        return self._run(self._ask_all(questions, timeout_s, lives))
+        self,
+        questions: Sequence[tuple[Sequence[str], bytes]],
+        *,
+        hedge_s: float,
+        timeout_s: float | None,
+        lives: Callable[[str], bool] = _always,
+    ) -> list[tuple[str, bytes] | Silence]:
+        """Ask many things side by side, and return the answers and whose they are, or why there is none."""
 
-    async def _ask_all(
-        self, questions: Sequence[tuple[str, bytes]], timeout_s: float | None, lives: Callable[[str], bool]
-    ) -> list[bytes | Silence]:
-        until = None if timeout_s is None else self._loop.time() + timeout_s
-
-        async def one(subject: str, body: bytes) -> bytes | Silence:
+        async def one(subjects: Sequence[str], body: bytes) -> tuple[str, bytes] | Silence:
             try:
-                return await self._ask(subject, body, until, lives)
+                return await self._ask_any(subjects, body, hedge_s, timeout_s, lives)
             except Silence as silence:
                 return silence
 
-        return await asyncio.gather(*(one(subject, body) for subject, body in questions))
+        async def every() -> list[tuple[str, bytes] | Silence]:
+            return await asyncio.gather(*(one(subjects, body) for subjects, body in questions))
+
+        return self._run(every())
 
     async def _ask(self, subject: str, body: bytes, until: float | None, lives: Callable[[str], bool]) -> bytes:
         async with _Call(self) as call:
