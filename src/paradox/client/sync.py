@@ -52,8 +52,9 @@ class Database:
 
         A new one needs `dimensions`, an `encoder` ("text", an Encoder, or a function from texts to vectors) or named `vectors`
         ({"title": 384, "image": 512}). metric: "cosine" (default), "dot", "euclidean" or "hamming". text: payload fields to search as
-        full text. time_bucket: "day", "month", "year" or "decade". For one that exists, what is given must agree with what it is.
-        Raises SpecInvalid, SpecConflict, EncoderMismatch, NameInvalid, FeatureMissing.
+        full text. time_bucket: "day", "month", "year" or "decade". shards: parts that it is cut into. copies: regions, on different
+        shards, that hold each point. replicas: nodes of a cluster that hold each shard. For one that exists, what is given must agree
+        with what it is. Raises SpecInvalid, SpecConflict, EncoderMismatch, NameInvalid, FeatureMissing.
         """
         given = {
             "dimensions": dimensions,
