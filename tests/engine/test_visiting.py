@@ -16,6 +16,7 @@ from paradox.model.topology import RegionMap
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
 from paradox.shard.manifest import map_to_plain
+from paradox.space.regions import Atlas, blank_regions
 from paradox.wire.operations import AskShards
 
 SHARDS = 6
@@ -100,3 +101,32 @@ def test_what_is_asked_survives_the_way() -> None:
     assert isinstance(back, AskShards)
     assert (back.shards, back.queries) == ([1, 2], [[0, 3], [2]])
     assert msgspec.structs.replace(back, question=asked.question) == asked
+
+
+@pytest.mark.parametrize(
+    ("domain_of", "down", "settled", "hides"),
+    [
+        ([0, 1, 2, 0, 1, 2], [0], True, False),
+        ([0, 1, 2, 0, 1, 2], [0, 3], True, False),  # one node: copies are apart
+        ([0, 1, 2, 0, 1, 2], [0, 1], True, True),
+        ([0, 1, 2, 0, 1, 2], [0, 3], False, True),  # some points stand by another map
+        ([0, 0, 0, 0, 0, 0], [0, 3], True, True),  # there was one node when the map was made
+        (None, [0, 3], True, True),
+    ],
+)
+def test_what_is_down_may_hide_points_whose_copies_are_all_there(
+    domain_of: list[int] | None, down: list[int], settled: bool, hides: bool
+) -> None:
+    made = layout(4)
+    domains = None if domain_of is None else np.array(domain_of, dtype=np.int32)
+    made.regions = msgspec.structs.replace(made.regions, domain_of=domains)
+    assert made.may_hide(down, settled=settled) == hides
+
+
+@pytest.mark.parametrize(("down", "hides"), [([0], False), ([0, 2, 3, 4, 5], False), ([0, 1], True), ([0, 1, 4], True)])
+def test_before_there_are_regions_the_first_shards_have_all(down: list[int], hides: bool) -> None:
+    made = layout(4)
+    made.regions = blank_regions(SHARDS, SHARDS)
+    points = Atlas(made.regions, "cosine").assign(np.random.default_rng(1).normal(size=(9, SHARDS)).astype(np.float32), copies=2)
+    assert points.tolist() == [[0, 1]] * 9
+    assert made.may_hide(down, settled=True) == hides

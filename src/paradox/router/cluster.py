@@ -328,9 +328,12 @@ class ClusterTransport:
 
         So it is for a moment when a server that carries messages dies. Where there is one copy of each point it is not waited for.
         """
-        missing = visits.missing - visits.answered
-        copies = layout.spec.copies
-        return not visits.answered or (copies > 1 and bool(missing) and self._asker.nodes.gone(layout.id, missing) >= copies)
+        missing, copies = sorted(visits.missing - visits.answered), layout.spec.copies
+        if not visits.answered or copies == 1 or not missing:
+            return not visits.answered
+        if self._asker.nodes.all_settled(layout.id, layout.regions.epoch, layout.spec.shards):
+            return layout.may_hide(missing, settled=True)
+        return self._asker.nodes.gone(layout.id, missing) >= copies
 
     def _plan(self, name: str, question: Question, number: int = 0) -> Plan:
         """Ask again, for the plan of one query: most who search never look at it."""

@@ -16,7 +16,7 @@ from paradox.model.topology import RegionMap
 from paradox.router.patience import Stop, any_way, choose_patience, unmeasured, way
 from paradox.shard.manifest import map_from_plain
 from paradox.shard.search import is_filtered
-from paradox.space.regions import Atlas
+from paradox.space.regions import Atlas, is_blank
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +55,13 @@ class Layout:
         """Tell whether all copies of a point may be on shards that are down.
 
         Copies are on different shards; where all points are where the map puts them (settled), also in different domains of failure.
+        Before there are regions they are on the first shards.
         """
         domain_of, copies = self.regions.domain_of, self.spec.copies
         if len(down) < copies:
             return False
+        if is_blank(self.regions):
+            return set(range(copies)) <= set(down)
         apart = settled and domain_of is not None and len(np.unique(domain_of[self.regions.shard_of])) >= copies
         return not apart or len({int(domain_of[shard]) for shard in down}) >= copies  # type: ignore[index]
 
