@@ -92,7 +92,7 @@ class Node:
         return found
 
     def expected(self, keys: Any) -> dict[int, tuple[list[int], int]]:
-        lists = self.engine._regions_of(VECTORS[np.array(keys)], self.engine.regions)
+        lists = self.engine.regions_of(VECTORS[np.array(keys)], self.engine.regions)
         return {key: (holders, 2) for key, holders in zip(keys, holders_of(lists, self.engine.regions).tolist(), strict=True)}
 
 
@@ -212,7 +212,7 @@ def in_a_folder(foreseen: RegionMap | None) -> Node:
     made.write(np.arange(0, 500), origin="here")
     made.write(np.arange(500, 700), origin="there")
     if foreseen is not None:
-        made.engine.foresee(foreseen)
+        made.engine.rearranging.foresee(foreseen)
     made.write(np.arange(600, COUNT), origin="there")
     made.apply(Remove(keys=[5, 650, COUNT - 1], stamp=9))
     made.apply(MapChange(map=first if foreseen is None else foreseen))
@@ -239,6 +239,6 @@ def test_a_map_that_was_foreseen_moves_points_as_any_other(monkeypatch: pytest.M
 def test_a_map_other_than_the_one_foreseen_is_taken_too() -> None:
     node = Node(alone=True)
     node.write(np.arange(COUNT))
-    node.engine.foresee(map_of(1, 20))
+    node.engine.rearranging.foresee(map_of(1, 20))
     node.apply(MapChange(map=map_of(1, 13)))
     assert node.places() == node.expected(range(COUNT))

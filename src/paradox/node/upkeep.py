@@ -360,7 +360,7 @@ class Upkeep:
     def _change_map(self, new: RegionMap) -> None:
         held = self._held
         new = msgspec.structs.replace(new, domain_of=held.domains)
-        held.engine.foresee(new)
+        held.engine.rearranging.foresee(new)
         held.commit_map(new)
         held.env.record(MapChanged(collection=held.name, epoch=new.epoch, regions=len(new)))
 

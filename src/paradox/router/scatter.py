@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from paradox.model.entries import Entry, MapChange, Patch, Remove, Write
 from paradox.model.invariants import Invariant, ensure
-from paradox.model.points import Holders, Key, Points, Rows, hash_keys
+from paradox.model.points import Holders, Key, Points, hash_keys
 from paradox.model.queries import Answer, Answers, Coverage, Question
 from paradox.model.recall import Routing
 from paradox.model.schema import CollectionSpec
@@ -26,11 +26,12 @@ from paradox.planner.fusion import fuse_ranks
 from paradox.ports.kernels import Kernels
 from paradox.ports.text import TextStatistics
 from paradox.router.gather import Ranking, answers_of, is_starved, merge
-from paradox.router.moving import LOOK_ROWS, Moving
+from paradox.router.moving import Moving
 from paradox.router.patience import FoundByShard, Progress, Stop, any_way, choose_patience, next_visits, of_each_shard, unmeasured, way
+from paradox.router.rearranging import Rearranging
 from paradox.router.trace import Trace
 from paradox.shard.build import Segment
-from paradox.shard.engine import Held, ShardEngine, by_origin, holders_at, take
+from paradox.shard.engine import Held, ShardEngine
 from paradox.shard.geometry import unit
 from paradox.shard.sealed import Sealed
 from paradox.shard.search import Found, Visit, is_filtered, matching
@@ -39,7 +40,6 @@ from paradox.space.regions import Atlas
 TEXT_CHOICE = Choice(way="text", probes=0, depth=0, recall=1.0, cost_us=0.0)
 NO_HASHES = np.empty(0, dtype=np.uint64)
 """Growing segments find keys without hashes."""
-NO_LISTS = np.empty((0, 0), dtype=np.int32)
 NO_SCORES = np.empty(0, dtype=np.float32)
 FIELDS_REMEMBERED_MAX = 10_000
 TEXT_DEPTH = 4
@@ -68,8 +68,8 @@ class Scatter:
         self.routed = -1  # the epoch of the map it was measured with
         self._main = spec.vectors[spec.main]
         self._atlases: tuple[Atlas, ...] = ()
-        self._foreseen: _Foreseen | None = None
         self.moving = Moving(self)
+        self.rearranging = Rearranging(self)
 
     # -- writes
 
@@ -78,9 +78,10 @@ class Scatter:
 
         Where one shard has all regions, the first stands for any: which is the nearest is asked when points are sealed.
         """
-        return self._regions_of(points.vectors[self.spec.main], self.regions)
+        return self.regions_of(points.vectors[self.spec.main], self.regions)
 
-    def _regions_of(self, vectors: NDArray[Any], regions: RegionMap) -> NDArray[np.int32]:
+    def regions_of(self, vectors: NDArray[Any], regions: RegionMap) -> NDArray[np.int32]:
+        """The same, of (n, d) main vectors and any map."""
         if self._main.metric == "hamming" or len(self.shards) == 1:
             return np.array([[0] + [-1] * (self.spec.copies - 1)] * len(vectors), dtype=np.int32)
         return self._atlas(regions).assign(vectors, copies=self.spec.copies)
@@ -105,9 +106,9 @@ class Scatter:
                 for shard in self.shards:
                     shard.patch(keys, hashes, changes, stamp, position)
             case Remove(keys=keys):
-                self._kill(self.find_live(keys), position)
+                self.kill(self.find_live(keys), position)
             case MapChange(map=new):
-                self._change_map(new, position)
+                self.rearranging.change(new, position)
         self.applied = position
 
     def find_live(self, keys: Sequence[Key]) -> list[Held]:
@@ -116,16 +117,17 @@ class Scatter:
         hashes = hash_keys(keys) if sealed else NO_HASHES
         return [held for shard in self.shards for held in shard.find_live(keys, hashes)]
 
-    def _kill(self, victims: list[Held], position: int) -> None:
+    def kill(self, victims: list[Held], position: int) -> None:
+        """Mark rows as dead from a position on."""
         for held in victims:
             held.segment.kill(held.rows, position)
 
     def _write(self, points: Points, regions: NDArray[np.int32], position: int) -> None:
         victims = self.find_live(points.keys)
-        self._spread(points, regions)
-        self._kill(victims, position)
+        self.spread(points, regions)
+        self.kill(victims, position)
 
-    def _spread(self, points: Points, regions: NDArray[np.int32]) -> None:
+    def spread(self, points: Points, regions: NDArray[np.int32]) -> None:
         """Give each shard that is held here the points that it holds."""
         holders = holders_of(regions, self.regions)
         for shard in self.shards:
@@ -135,49 +137,11 @@ class Scatter:
             if len(rows):
                 shard.apply_points(points if len(rows) == len(points) else subset(points, rows), holders[rows])
 
-    def foresee(self, new: RegionMap) -> None:
-        """Find where a map that is about to come puts the points of now. Beside writers: they wait for less when it comes."""
-        lists = {}
-        for segment, rows, _ in self._to_place():
-            lists[segment] = np.full((int(rows[-1]) + 1 if len(rows) else 0, self.spec.copies), -1, dtype=np.int32)
-            for part in pieces(rows):
-                lists[segment][part] = self._regions_of(segment.vectors[self.spec.main].matrix()[part], new)
-        self._foreseen = _Foreseen(new, lists)
-
-    def _to_place(self) -> list[tuple[Segment, Rows, int]]:
-        """Return each segment, the live rows it answers for, and its shard, where a new map moves points; else they travel in the log."""
-        if len(self.shards) == 1 or not self.alone:
-            return []
-        return [
-            (segment, np.flatnonzero((alive := segment.alive()) & segment.owned()[: len(alive)]), shard.number)
-            for shard in self.shards
-            for segment in shard.segments
-            if segment.rows
-        ]
-
-    def _change_map(self, new: RegionMap, position: int) -> None:
-        """Take a new map. Points whose shards change are written anew where they belong now."""
-        foreseen = self._foreseen.lists if self._foreseen is not None and self._foreseen.regions is new else {}
-        self.regions, self._foreseen = new, None
-        for segment, every, shard in self._to_place():
-            known = foreseen.get(segment, NO_LISTS)
-            for rows in pieces(every):
-                came = rows[np.searchsorted(rows, len(known)) :]
-                late = self._regions_of(segment.vectors[self.spec.main].matrix()[came], new)
-                lists = np.concatenate((known[rows[: len(rows) - len(came)]], late)) if len(known) else late
-                elsewhere = self._are_elsewhere(lists, holders_at(segment, rows, self.spec, shard))
-                for part in by_origin(Held(segment, rows[elsewhere])):
-                    points, _ = take(part, self.spec, shard)
-                    victims = self.find_live(points.keys)
-                    self._spread(points, lists[np.searchsorted(rows, part.rows)])
-                    self.moves += 1
-                    self._kill(victims, position)
-
     def stand_elsewhere(self, vectors: NDArray[Any], holders: Holders) -> NDArray[np.bool_]:
         """Return which of (n, d) points have other places by the map than (n, copies) `holders`."""
-        return self._are_elsewhere(self._regions_of(vectors, self.regions), holders)
+        return self.are_elsewhere(self.regions_of(vectors, self.regions), holders)
 
-    def _are_elsewhere(self, lists: NDArray[np.int32], holders: Holders) -> NDArray[np.bool_]:
+    def are_elsewhere(self, lists: NDArray[np.int32], holders: Holders) -> NDArray[np.bool_]:
         """The same, given their regions."""
         return np.asarray((holders_of(lists, self.regions) != holders).any(axis=1))
 
@@ -400,18 +364,6 @@ class Scatter:
         score = np.stack([np.pad(score, (0, width - len(score)), constant_values=-np.inf) for score, _ in fused]).astype(np.float32)
         code = np.stack([np.pad(code, (0, width - len(code)), constant_values=-1) for _, code in fused])
         return visits, Ranking(score, np.where(code >= 0, code >> 40, -1), np.where(code >= 0, code & ((1 << 40) - 1), -1))
-
-
-class _Foreseen(msgspec.Struct, frozen=True):
-    """A map that may come, and the regions (rows, copies) that it gives the rows of segments."""
-
-    regions: RegionMap
-    lists: dict[Segment, NDArray[np.int32]]
-
-
-def pieces(rows: Rows) -> list[Rows]:
-    """Return rows as parts to be looked at together."""
-    return [rows[start : start + LOOK_ROWS] for start in range(0, len(rows), LOOK_ROWS)]
 
 
 def holders_of(lists: NDArray[np.int32], regions: RegionMap) -> Holders:
