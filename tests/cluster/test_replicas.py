@@ -14,18 +14,19 @@ from cluster.test_members import wait_until_settled
 from engine.small import SMALL
 from log_servers import LogServers
 from paradox.errors import SpecInvalid
+from paradox.model.schema import Limits
 
 NAME, SHARDS = "twice", 6
 
 
-def wait_until_held(nodes: Members, times: int) -> None:
+def wait_until_held(nodes: Members, times: int, *, shards: int = SHARDS) -> None:
     """Wait until each shard is on so many nodes that run, and each of them has its share."""
     until = time.monotonic() + WAIT_S
-    share = SHARDS * times // len(nodes.running)
+    share = shards * times // len(nodes.running)
     while True:
         held = [one.held.engine.held for member in nodes.running.values() for one in member.database.all_opened()]
         holders = Counter(shard for shards in held for shard in shards)
-        if holders == dict.fromkeys(range(SHARDS), times) and {len(shards) for shards in held} == {share}:
+        if holders == dict.fromkeys(range(shards), times) and {len(shards) for shards in held} == {share}:
             return
         assert time.monotonic() < until, held
         time.sleep(LOOK_S)
@@ -88,3 +89,30 @@ def test_replicas_that_differ_are_found(servers: LogServers, tmp_path: Path) -> 
 def test_more_replicas_than_can_be_are_refused(servers: LogServers, tmp_path: Path) -> None:
     with members(servers, tmp_path, 1) as nodes, pytest.raises(SpecInvalid, match="replicas=9; expected 1 to 8"):
         nodes.connect().collection(NAME, dimensions=2, replicas=9)
+
+
+def test_a_replica_that_differs_begins_again_at_a_snapshot_of_the_others(servers: LogServers, tmp_path: Path) -> None:
+    """What the operator's page says to do; its own snapshots hold what is wrong with it."""
+    with members(servers, tmp_path, 2, limits=Limits(growing_points_max=120)) as nodes:  # no regions: what moves is written anew
+        database = nodes.connect()
+        points = database.collection(NAME, dimensions=2, shards=2, copies=1, replicas=2)
+        vectors = np.random.default_rng(1).normal(size=(900, 2))
+        points.add(ids=range(50), vectors=vectors[:50])
+        nodes.wait_until_equal(NAME)
+        held = nodes.transport(1).opened(NAME).held
+        (segment,) = [segment for segment in held.engine.segments() if segment.rows]
+        segment.kill(np.array([7]), held.engine.applied)
+        wrong, count = held.engine.applied, 50
+        while held.manifest is None or held.manifest.position <= wrong:
+            points.add(ids=range(count, count + 50), vectors=vectors[count : count + 50])
+            count += 50
+        wait_until_settled(nodes, NAME)
+        assert not database.verify()["healthy"]
+        nodes.stop(1)
+        own = held.folder / "manifests" / "n1"  # type: ignore[operator]
+        own.rename(tmp_path / "away")
+        nodes.start(1)
+        nodes.wait_until_equal(NAME)
+        wait_until_held(nodes, 2, shards=2)
+        wait_until_settled(nodes, NAME)
+        assert database.verify()["contents"][NAME].endswith(f"{count:,} points, each copy compared")
