@@ -130,3 +130,4 @@ def test_before_there_are_regions_the_first_shards_have_all(down: list[int], hid
     points = Atlas(made.regions, "cosine").assign(np.random.default_rng(1).normal(size=(9, SHARDS)).astype(np.float32), copies=2)
     assert points.tolist() == [[0, 1]] * 9
     assert made.may_hide(down, settled=True) == hides
+    assert made.may_hide(down, settled=False) == (len(down) > 1), "nodes may have regions that this one has not heard of"

@@ -54,13 +54,13 @@ class Layout:
     def may_hide(self, down: Sequence[int], *, settled: bool) -> bool:
         """Tell whether all copies of a point may be on shards that are down.
 
-        Copies are on different shards; where all points are where the map puts them (settled), also in different domains of failure.
-        Before there are regions they are on the first shards.
+        Copies are on different shards; where all points are where the map puts them (settled), also in different domains of failure, and
+        before there are regions on the first shards.
         """
         domain_of, copies = self.regions.domain_of, self.spec.copies
         if len(down) < copies:
             return False
-        if is_blank(self.regions):
+        if is_blank(self.regions) and settled:
             return set(range(copies)) <= set(down)
         apart = settled and domain_of is not None and len(np.unique(domain_of[self.regions.shard_of])) >= copies
         return not apart or len({int(domain_of[shard]) for shard in down}) >= copies  # type: ignore[index]
