@@ -39,6 +39,7 @@ from paradox.router.asking import Asker, unreachable
 from paradox.router.joining import measured, picked, place_of_newest, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
+from paradox.space.regions import is_blank
 from paradox.wire.guard import Guard
 from paradox.wire.operations import (
     Barrier,
@@ -332,7 +333,8 @@ class ClusterTransport:
         if not visits.answered or copies == 1 or not missing:
             return not visits.answered
         if self._asker.nodes.all_settled(layout.id, layout.regions.epoch, layout.spec.shards):
-            return layout.may_hide(missing, settled=True)
+            first = set(range(copies))  # shards, which have all before there are regions
+            return first <= set(missing) if is_blank(layout.regions) else layout.may_hide(missing, settled=True)
         return self._asker.nodes.gone(layout.id, missing) >= copies
 
     def _plan(self, name: str, question: Question, number: int = 0) -> Plan:

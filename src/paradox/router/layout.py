@@ -16,7 +16,7 @@ from paradox.model.topology import RegionMap
 from paradox.router.patience import Stop, any_way, choose_patience, unmeasured, way
 from paradox.shard.manifest import map_from_plain
 from paradox.shard.search import is_filtered
-from paradox.space.regions import Atlas, is_blank
+from paradox.space.regions import Atlas
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +54,11 @@ class Layout:
     def may_hide(self, down: Sequence[int], *, settled: bool) -> bool:
         """Tell whether all copies of a point may be on shards that are down.
 
-        Copies are on different shards; where all points are where the map puts them (settled), also in different domains of failure, and
-        before there are regions on the first shards.
+        Copies are on different shards; where all points are where the map puts them (settled), also in different domains of failure.
         """
         domain_of, copies = self.regions.domain_of, self.spec.copies
         if len(down) < copies:
             return False
-        if is_blank(self.regions) and settled:
-            return set(range(copies)) <= set(down)
         apart = settled and domain_of is not None and len(np.unique(domain_of[self.regions.shard_of])) >= copies
         return not apart or len({int(domain_of[shard]) for shard in down}) >= copies  # type: ignore[index]
 
