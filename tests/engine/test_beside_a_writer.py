@@ -220,7 +220,7 @@ def test_a_search_between_the_steps_of_a_replacement_finds_each_point_once_and_a
         if state == "sealed":
             settle(embedded)
         met = []
-        kill = Scatter._kill
+        kill = Scatter.kill
 
         def search_first(scatter: Scatter, victims: list[Held], position: int, kill: Any = kill, met: list[int] = met) -> None:
             if victims:
@@ -229,7 +229,7 @@ def test_a_search_between_the_steps_of_a_replacement_finds_each_point_once_and_a
             kill(scatter, victims, position)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Scatter, "_kill", search_first)
+            patch.setattr(Scatter, "kill", search_first)
             points.add(ids=list(range(30)), vectors=versions_near(place, 1))
         assert met, state
         near_one_place(points, place, 30)

@@ -55,7 +55,7 @@ def copies_outlive_a_delete(patch: pytest.MonkeyPatch, _: World) -> None:
 
     def half(scatter: Scatter, position: int, entry: Any) -> None:
         if isinstance(entry, Remove) and position % 5 == 0:
-            scatter._kill([one for one in scatter.find_live(entry.keys) if one.segment.owned()[one.rows].all()], position)
+            scatter.kill([one for one in scatter.find_live(entry.keys) if one.segment.owned()[one.rows].all()], position)
             scatter.applied = position
         else:
             apply(scatter, position, entry)
