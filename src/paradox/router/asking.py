@@ -116,7 +116,7 @@ class Asker:
             replies.append(None)
             if isinstance(raw, Silence):
                 if raw.nobody:
-                    self.nodes.bury(nodes[-1])
+                    self.nodes.bury(nodes[:ASKED_MAX][-1])  # the one that was asked last
                 continue
             with suppress(NodesUnreachable, StoreClosed):  # it stops, or a shard has just moved
                 replies[-1] = unpack_reply(raw[1], question)

@@ -333,8 +333,9 @@ class ClusterTransport:
         if not visits.answered or copies == 1 or not missing:
             return not visits.answered
         if self._asker.nodes.all_settled(layout.id, layout.regions.epoch, layout.spec.shards):
-            first = set(range(copies))  # shards, which have all before there are regions
-            return first <= set(missing) if is_blank(layout.regions) else layout.may_hide(missing, settled=True)
+            if is_blank(layout.regions):  # then the first shards have all
+                return set(range(copies)) <= set(missing)
+            return layout.may_hide(missing, settled=True)
         return self._asker.nodes.gone(layout.id, missing) >= copies
 
     def _plan(self, name: str, question: Question, number: int = 0) -> Plan:
