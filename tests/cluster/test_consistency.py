@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 import paradox
-from cluster.members import LOOK_S, Members, members
+from cluster.members import LOOK_S, WAIT_S, Members, members
+from engine.clusters import Clusters
 from log_servers import LogServers
 from paradox.client.sync import Collection
 from paradox.errors import PointMissing
@@ -130,3 +132,43 @@ def test_a_copy_on_a_node_that_lags_does_not_outrank_the_newer_one(
             assert len({nodes.position(number, "points") for number in nodes.running}) == 2
             assert {hit.id: hit.payload["n"] for hit in points.search(HERE[0], k=4, consistency="eventual")} == {0: 9, 1: 1, 2: 2, 3: 3}
             assert points.get(0, consistency="eventual")[0].payload == {"n": 9}
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_point_that_somebody_replaces_without_a_pause_is_there_once(servers: LogServers, tmp_path: Path, copies: int) -> None:
+    stored = Clusters("cosine", seed=3, dimensions=16).draw(1_200)
+    moving = range(40)
+    with members(servers, tmp_path, limits=Limits(region_points_max=100, region_points_min=10, growing_points_max=500)) as nodes:
+        written = nodes.connect().collection("points", dimensions=16, shards=6, copies=copies)
+        written.add(ids=range(len(stored)), vectors=stored)
+        until = time.monotonic() + WAIT_S
+        while written.info()["map_epoch"] == 0:
+            assert time.monotonic() < until, "there is no map"
+            time.sleep(LOOK_S)
+        read, begun, done = nodes.connect()["points"], threading.Event(), threading.Event()
+
+        def write() -> None:
+            while not done.is_set():
+                for vectors in (-stored[: len(moving)], stored[: len(moving)]):  # to other regions, and back
+                    for number in moving:
+                        written.add(ids=[number], vectors=vectors[number : number + 1])
+                        begun.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            begun.wait(WAIT_S)
+            held = nodes.transport(0).opened("points").held
+            before = held.engine.applied
+            for _ in range(30):
+                assert read.count() == len(stored)
+                assert sorted(hit.id for hit in read.scroll()) == list(range(len(stored)))
+                assert [hit.id for hit in read.get(list(moving))] == list(moving)
+                assert not read.get(len(stored))
+        finally:
+            done.set()
+            thread.join()
+        written_since = [decode(body) for _, body in held.log.read(max(before, held.log.first - 1))]
+        assert Barrier(kept=True) in [entry for entry in written_since if isinstance(entry, Barrier)], "all went by chance"
+        nodes.wait_until_equal("points")
+        assert nodes.databases[0].verify()["healthy"]

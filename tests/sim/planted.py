@@ -84,6 +84,10 @@ def answers_leave_out_who_is_down(patch: pytest.MonkeyPatch, _: World) -> None:
     patch.setattr(Layout, "may_hide", lambda *_, **__: False)
 
 
+def nodes_are_read_wherever_they_stand(patch: pytest.MonkeyPatch, _: World) -> None:
+    patch.setattr("paradox.router.cluster.agreeing", lambda _: lambda _: True)
+
+
 def coverage_is_always_whole(patch: pytest.MonkeyPatch, _: World) -> None:
     patch.setattr(Visits, "coverage", lambda _: Coverage(share=1.0, holders={}))
     patch.setattr("paradox.router.cluster.ClusterTransport._may_hide", lambda *_: False)
@@ -111,6 +115,7 @@ PLANTED: dict[str, Plant] = {
         a_node_skips_an_entry,
         reads_do_not_wait_for_what_was_written,
         answers_leave_out_who_is_down,
+        nodes_are_read_wherever_they_stand,
         coverage_is_always_whole,
         manifests_that_others_need_are_deleted,
         the_log_is_trimmed_too_early,

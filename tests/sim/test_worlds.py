@@ -20,6 +20,7 @@ CAUGHT = {
     "a_node_skips_an_entry": 0,
     "reads_do_not_wait_for_what_was_written": 61,
     "answers_leave_out_who_is_down": 23,
+    "nodes_are_read_wherever_they_stand": 7,
     "coverage_is_always_whole": 32,
     "manifests_that_others_need_are_deleted": 52,
     "the_log_is_trimmed_too_early": 7,

@@ -59,7 +59,12 @@ class MapChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Barrier(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing. That it could be appended proves that whoever did so knew all entries before it."""
+    """Nothing. That it could be appended proves that whoever did so knew all entries before it.
+
+    kept: what there is at this position is kept for a moment, for who reads it from several nodes.
+    """
+
+    kept: bool = False
 
 
 Entry: TypeAlias = Write | Patch | Remove | MapChange | Barrier

@@ -58,12 +58,14 @@ class Applier(Protocol):
 class Ticket:
     """One writer's place in the queue: points to write, a draft of something else, or neither: a barrier; and the request it is for."""
 
-    __slots__ = ("draft", "error", "once", "points", "position", "settled")
+    __slots__ = ("draft", "error", "kept", "once", "points", "position", "settled")
 
-    def __init__(self, draft: Draft | None = None, points: Points | None = None, once: Once | None = None) -> None:
+    def __init__(self, draft: Draft | None = None, points: Points | None = None, once: Once | None = None, *, kept: bool = False) -> None:
+        """kept: of a barrier, see `entries.Barrier`."""
         self.draft = draft
         self.points = points
         self.once = once
+        self.kept = kept
         self.position = 0
         self.error: BaseException | None = None
         self.settled = False
@@ -96,9 +98,9 @@ class Committer:
         """Return the position of the drafted entry, once durable and applied. Raises what the draft or the log raises. once: as above."""
         return self._commit(Ticket(draft, once=once))
 
-    def commit_barrier(self) -> int:
+    def commit_barrier(self, *, kept: bool = False) -> int:
         """Return a position that no entry acknowledged so far is beyond, once applied: those who ask at the same time share an entry."""
-        return self._commit(Ticket())
+        return self._commit(Ticket(kept=kept))
 
     def commit_alone(self, draft: Draft) -> int:
         """The same, but no other entry is drafted before this one is applied: for entries that change what drafts depend on."""
@@ -197,7 +199,7 @@ class Committer:
         if run[0].draft is not None:
             entry = run[0].draft()
         elif run[0].is_barrier:
-            entry = Barrier()
+            entry = Barrier(kept=any(ticket.kept for ticket in run))
         else:
             entry = self._applier.draft_write(joined([ticket.points for ticket in run if ticket.points is not None]))
         names = tuple(ticket.once.name for ticket in run if ticket.once is not None)

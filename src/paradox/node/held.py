@@ -22,7 +22,8 @@ from paradox.node.asking import Asking
 from paradox.node.commit import Committer
 from paradox.node.done import Done
 from paradox.node.losses import Losses
-from paradox.node.snapshots import SEGMENTS, Snapshots
+from paradox.node.moments import Moments
+from paradox.node.snapshots import SEGMENTS, Frozen, Snapshots
 from paradox.planner.choose import Costs
 from paradox.ports.env import Env
 from paradox.ports.kernels import Kernels
@@ -34,7 +35,6 @@ from paradox.shard.build import Segment
 from paradox.shard.chain import Chain
 from paradox.shard.container import Files
 from paradox.shard.engine import ShardEngine
-from paradox.shard.growing import Growing
 from paradox.shard.manifest import Manifest, map_from_plain
 from paradox.shard.sealed import Sealed
 from paradox.space.regions import blank_regions, single_region
@@ -46,16 +46,6 @@ if TYPE_CHECKING:
 LOG = "log"
 OVERTAKEN_MAX = 20
 """How often a reader starts again because the writer replaced what it was about to read."""
-
-
-class Frozen(msgspec.Struct, frozen=True):
-    """What was set aside at one position, to be sealed: the growing segment of each shard; the map, shards and chain of that moment."""
-
-    position: int
-    growing: dict[int, Growing]
-    regions: Any
-    shards: frozenset[int]
-    chain: int | None
 
 
 class HeldCollection:
@@ -107,6 +97,7 @@ class HeldCollection:
         self.committer = Committer(log, self, env.lock())
         self.engine = self._open(wanted)
         self._done = Done(self.engine.applied)
+        self.moments = Moments(env, since=log.last)
         self.asking = Asking(lambda questions: self.engine.search_together(questions), env=env)
         self.refresh()
         for shard in sorted(wanted - self.engine.held):
@@ -309,6 +300,7 @@ class HeldCollection:
         if isinstance(entry, Write | Patch | Remove):
             self._done.note(entry.names, position)
         self.quarantined = self.losses.heal(engine, entry, self.quarantined)
+        self.moments.note(entry, engine)
         if isinstance(entry, Barrier):
             self._barriers += 1
         else:
@@ -402,10 +394,13 @@ class HeldCollection:
         """Return the position of the entry that does a request already. Raises LogUnavailable when that is not known."""
         return self._done.find(once)
 
-    def commit_barrier(self) -> int:
-        """Return a position that is not before anything acknowledged so far, proven by an entry of its own. Raises as a write."""
+    def commit_barrier(self, *, kept: bool = False) -> int:
+        """Return a position that is not before anything acknowledged so far, proven by an entry of its own. Raises as a write.
+
+        kept: whoever follows the log keeps how things stand there, see `moments.py`.
+        """
         self._check_writable()
-        return self.committer.commit_barrier()
+        return self.committer.commit_barrier(kept=kept)
 
     def commit_map(self, regions: RegionMap) -> int:
         """Change the map of regions. Raises LogConflict when another program changed it since this one was made."""

@@ -327,8 +327,8 @@ class Member:
             case ScrollShards(collection=name):
                 pages, told = parts.scroll_shards(self.database.opened(name).held, operation)
                 return pack_reply({"found": self._scrolls.add(self._env.random_bytes(8).hex(), pages)} | told)
-            case Barrier(collection=name):
-                return pack_reply(self.database.opened(name).held.commit_barrier())
+            case Barrier(collection=name, kept=kept):
+                return pack_reply(self.database.opened(name).held.commit_barrier(kept=kept))
             case Write(collection=name):
                 return pack_reply(parts.write(self.database.opened(name).held, operation))
             case ops.MoveShard(collection=name, shard=shard, node=node):

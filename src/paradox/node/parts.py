@@ -10,11 +10,11 @@ import numpy as np
 
 from paradox.errors import NodesUnreachable
 from paradox.model.filters import Filter
-from paradox.model.operations import GetPoints
 from paradox.model.points import Mask
 from paradox.model.queries import Answer, Question
 from paradox.node.held import HeldCollection
-from paradox.node.reads import get, pages, prepare
+from paradox.node.moments import Moment, moment_of
+from paradox.node.reads import locate, located, pages, prepare, rows_of
 from paradox.node.sampling import sample_vectors
 from paradox.ports.text import TextStatistics
 from paradox.shard.build import Segment
@@ -90,11 +90,20 @@ def count_words(held: HeldCollection, asked: CountWords) -> list[Any]:
 
 def fetch_keys(opened: OpenedCollection, asked: FetchKeys) -> dict[str, Any]:
     """Return points by id."""
-    wanted = GetPoints(collection=asked.collection, keys=asked.keys, with_vectors=asked.with_vectors, using=asked.using, after=asked.after)
-    position = opened.held.engine.applied
-    found = get(opened, wanted)
-    _refuse_others(opened.held, asked.shards)  # afterwards: one may have been given up meanwhile
-    return {"found": found, "position": max(position, asked.after), "moved": opened.held.engine.moved}
+    held = opened.held
+    if asked.at:
+        moment = _moment(held, asked)
+        there, place = moment.find(asked.keys), {"position": moment.position, "moved": moment.moved}
+    else:
+        prepare(held, asked.after)
+        position, there = held.engine.applied, locate(held, asked.keys)
+        if len(there) < len(set(asked.keys)):
+            with held.committer.turn:  # so that what is missing was so at this position
+                position, there = held.engine.applied, located(held, asked.keys)
+        place = {"position": position, "moved": held.engine.moved}
+        _refuse_others(held, asked.shards)  # afterwards: one may have been given up meanwhile
+    using = (asked.using or held.spec.main) if asked.with_vectors else None
+    return {"found": rows_of(list(there.values()), using=using)} | place
 
 
 def count_shards(held: HeldCollection, asked: CountShards) -> dict[str, Any]:
@@ -119,21 +128,26 @@ def scroll_shards(held: HeldCollection, asked: ScrollShards) -> tuple[Iterator[A
 
 def _views(held: HeldCollection, asked: CountShards | FindKeys | ScrollShards) -> tuple[list[tuple[Segment, Mask]], dict[str, Any]]:
     """Return, of each segment, the live rows that its shard answers for while others are down, and that match; and of which position."""
-    prepare(held, asked.after)
+    moment = _moment(held, asked)
     down = np.array(asked.down, dtype=np.int16)
-    with held.committer.turn:
-        _refuse_others(held, asked.shards)
-        place = {"position": held.engine.applied, "moved": held.engine.moved}
-        taken = [(segment, live) for number in asked.shards for segment, live in _answering(held, number, down)]
+    taken = [part for number in asked.shards for part in _answering(held, moment, number, down)]
+    place = {"position": moment.position, "moved": moment.moved}
     return [(segment, _matching(segment, live, asked.where)) for segment, live in taken], place
 
 
-def _answering(held: HeldCollection, number: int, down: Any) -> Iterator[tuple[Segment, Mask]]:
+def _moment(held: HeldCollection, asked: FetchKeys | CountShards | FindKeys | ScrollShards) -> Moment:
+    """Return how the shards asked for stand, or stood at the position asked for. Raises NodesUnreachable when that is not known here."""
+    prepare(held, max(asked.after, asked.at))
+    with held.committer.turn:
+        moment = held.moments.at(asked.at) if asked.at else moment_of(held.engine)
+    if moment is None or not moment.shards.keys() >= set(asked.shards):
+        raise NodesUnreachable("a shard is not on this node, or was not at that position", hint="ask the node that has it now")
+    return moment
+
+
+def _answering(held: HeldCollection, moment: Moment, number: int, down: Any) -> Iterator[tuple[Segment, Mask]]:
     """Yield the rows of a shard that it answers for: the first of a point's shards that is not down does."""
-    for segment in held.engine.shards[number].segments:
-        if not segment.rows:
-            continue
-        live = segment.alive().copy()
+    for segment, live in moment.shards[number]:
         if not len(down):
             yield segment, live & segment.owned()[: len(live)]
             continue

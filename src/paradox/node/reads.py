@@ -110,15 +110,16 @@ def get(opened: OpenedCollection, operation: GetPoints) -> Answer:
 
 def locate(held: HeldCollection, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
     """Return where the live version of each key stands; keys that are nowhere are left out."""
-    found = _locate(held, keys)
+    found = located(held, keys)
     absent = [key for key in keys if key not in found]
     if absent:
         with held.committer.turn:  # a point that is just being replaced may be seen neither in its old place nor in its new one
-            found |= _locate(held, absent)
+            found |= located(held, absent)
     return found
 
 
-def _locate(held: HeldCollection, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
+def located(held: HeldCollection, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
+    """The same, as the engine is: while an entry is applied, a point that it replaces may be nowhere."""
     found: dict[Key, tuple[Segment, int]] = {}
     for live in held.engine.find_live(keys):
         for key, row in zip(live.segment.keys_at(live.rows), live.rows.tolist(), strict=True):

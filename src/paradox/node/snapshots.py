@@ -11,14 +11,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from paradox.errors import SegmentCorrupt
+from paradox.model.topology import RegionMap
 from paradox.ports.objects import ObjectStore
+from paradox.shard.growing import Growing
 from paradox.shard.manifest import Manifest, decode_manifest, encode_manifest
 
 MANIFESTS = "manifests/"
 SEGMENTS = "segments/"
 KEPT = 2
 """Of each writer; the older one is for when the newer is damaged."""
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """What was set aside at one position, to be sealed: the growing segment of each shard; the map, shards and chain of that moment."""
+
+    position: int
+    growing: dict[int, Growing]
+    regions: RegionMap
+    shards: frozenset[int]
+    chain: int | None
 
 
 class Snapshots:

@@ -17,10 +17,10 @@ import numpy as np
 from paradox.errors import LogConflict, NodesUnreachable, SegmentCorrupt
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.topology import RegionMap
-from paradox.node.held import Frozen, HeldCollection
+from paradox.node.held import HeldCollection
 from paradox.node.others import Others
 from paradox.node.sampling import sample_points, sample_vectors
-from paradox.node.snapshots import MANIFESTS, SEGMENTS
+from paradox.node.snapshots import MANIFESTS, SEGMENTS, Frozen
 from paradox.router import patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import xxhash
 
-from paradox.errors import NodesUnreachable, StoreClosed
+from paradox.errors import LogUnavailable, NodesUnreachable, StoreClosed
 from paradox.model.topology import node_subject
 from paradox.ports.bus import Bus, Silence
 from paradox.ports.env import Env
 from paradox.router.layout import Layout
 from paradox.router.nodes import Nodes
-from paradox.wire.operations import Asked, LookAt, NextPage, pack_operation, unpack_reply
+from paradox.wire.operations import Asked, Barrier, LookAt, NextPage, pack_operation, unpack_reply
 
 HEDGE_READ_S, HEDGE_WRITE_S = 0.25, 3.0
 """How long one node may take before a second is asked too. A write carries a name, so that it is done once: see `entries.Once`."""
@@ -23,6 +23,8 @@ REPLY_S = 60.0
 AGAIN_S = 0.05
 ASKED_MAX = 3
 """Nodes that are asked one thing."""
+Replies: TypeAlias = dict[str, dict[str, Any]]
+"""By node."""
 
 
 class Asker:
@@ -43,26 +45,32 @@ class Asker:
         """Wait a moment before asking again."""
         self._bus.wait(AGAIN_S)
 
-    def at_once(self, asked: Any, layout: Layout, told: dict[str, dict[str, Any]] | None = None) -> list[tuple[str, Any]]:
-        """Return what each node found, none of them so far behind another that a point which moved between them is seen by neither.
+    def at_once(self, asked: Any, layout: Layout, *, agree: Callable[[Replies], bool]) -> Replies:
+        """Ask the nodes of all shards for what they hold, and again while what they say does not agree: see `agreeing`.
 
-        told: takes the replies. Raises NodesUnreachable when nobody can answer for some points.
+        Who writes meanwhile keeps nodes from standing at one position; then they are asked for how they stood at one. Raises
+        NodesUnreachable when nobody can answer for some points.
         """
         until = self._env.elapsed_s() + self._timeout_s
+        catches_up = True
         while True:
-            replies = self._of_shards(asked, layout)
-            moved = max(reply["moved"] for reply in replies.values())
-            if moved <= min(reply["position"] for reply in replies.values()):
-                if told is not None:
-                    told.update(replies)
-                return [(node, reply["found"]) for node, reply in replies.items()]
+            replies = self._of_shards(asked, layout, until_s=until)
+            if replies and agree(replies):
+                return replies
             if self._env.elapsed_s() >= until:
                 raise unreachable("a node does not follow the log")
-            asked = msgspec.structs.replace(asked, after=moved)
+            at, last = 0, max((reply["position"] for reply in replies.values()), default=asked.after)
+            if not catches_up:
+                with suppress(LogUnavailable):  # then nobody writes
+                    at = self.one(Barrier(collection=asked.collection, kept=True), self.writers(asked.collection))
+            asked = msgspec.structs.replace(asked, after=max(asked.after, last), at=at)
+            catches_up = not catches_up
 
-    def _of_shards(self, asked: Any, layout: Layout) -> dict[str, dict[str, Any]]:
-        """Ask every shard's node, each point by whoever answers for it while others are down. Raises NodesUnreachable."""
-        until = self._env.elapsed_s() + self._timeout_s
+    def _of_shards(self, asked: Any, layout: Layout, *, until_s: float) -> Replies:
+        """Ask every shard's node, each point by whoever answers for it while others are down. Raises NodesUnreachable.
+
+        Of a position that is kept for a moment: nothing where a node that should answer does not have it any more.
+        """
         while True:
             holders = self.nodes.holders(layout.id, layout.spec.shards)
             down = sorted(set(range(layout.spec.shards)) - holders.keys())
@@ -71,10 +79,12 @@ class Asker:
                     node: msgspec.structs.replace(asked, shards=sorted(shard for shard, one in holders.items() if one == node), down=down)
                     for node in sorted(set(holders.values()))
                 }
-                replies: dict[str, dict[str, Any]] = self.nodes_say(questions, timeout_s=REPLY_S)
+                replies: Replies = self.nodes_say(questions, timeout_s=REPLY_S)
                 if len(replies) == len(questions):
                     return replies
-            if self._env.elapsed_s() >= until:
+                if asked.at:
+                    return {}
+            if self._env.elapsed_s() >= until_s:
                 raise unreachable(f"shards {down} of {asked.collection!r} are on no node that lives")
             self.pause()
 
@@ -163,6 +173,17 @@ class Asker:
         alive = self.nodes.alive()
         self._env.shuffle(alive)
         return alive
+
+
+def agreeing(consistency: str) -> Callable[[Replies], bool]:
+    """Return what tells whether replies are enough at a level of consistency.
+
+    At "eventual" none may be so far behind another that a point is seen by neither because it was moved to another shard as it is. At
+    the others all must stand at one position, so that no point is missed or seen twice because somebody replaces it meanwhile.
+    """
+    if consistency == "eventual":
+        return lambda replies: max(one["moved"] for one in replies.values()) <= min(one["position"] for one in replies.values())
+    return lambda replies: len({one["position"] for one in replies.values()}) == 1
 
 
 def unreachable(reason: str) -> NodesUnreachable:

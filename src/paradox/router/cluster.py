@@ -35,7 +35,7 @@ from paradox.planner.settle import settle
 from paradox.ports.bus import Bus
 from paradox.ports.env import Env
 from paradox.router import together
-from paradox.router.asking import Asker, unreachable
+from paradox.router.asking import Asker, Replies, agreeing, unreachable
 from paradox.router.joining import measured, picked, place_of_newest, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
@@ -363,23 +363,32 @@ class ClusterTransport:
 
     def _get(self, operation: ops.GetPoints) -> Answer:
         name, keys, using = operation.collection, operation.keys, operation.using
-        return self._fetch(FetchKeys(collection=name, keys=keys, with_vectors=operation.with_vectors, using=using, after=operation.after))
+        asked = FetchKeys(collection=name, keys=keys, with_vectors=operation.with_vectors, using=using, after=operation.after)
+        return self._fetch(asked, operation.consistency)
 
-    def _fetch(self, operation: FetchKeys) -> Answer:
-        """Return points by id: the nodes are asked all at once, and two of them may have one."""
-        answers = [answer for _, answer in self._asker.at_once(operation, self._layout(operation.collection))]
+    def _fetch(self, operation: FetchKeys, consistency: str = "session") -> Answer:
+        """Return points by id: the nodes are asked all at once, and two of them may have one. One that is found was there all the while."""
+        keys = dict.fromkeys(operation.keys)
+        may_miss = agreeing(consistency)
+
+        def agree(replies: Replies) -> bool:
+            return may_miss(replies) or len({key for one in replies.values() for key in one["found"].keys}) == len(keys)
+
+        answers = [one["found"] for one in self._asker.at_once(operation, self._layout(operation.collection), agree=agree).values()]
         place = place_of_newest(answers)
-        return picked(answers, [place[key] for key in dict.fromkeys(operation.keys) if key in place])
+        return picked(answers, [place[key] for key in keys if key in place])
 
     def _count(self, operation: ops.CountPoints) -> int:
         if operation.where is not None:
             self._layout(operation.collection)
             self._check_filter(operation.collection, operation.where)
         asked = CountShards(collection=operation.collection, shards=[], down=[], where=operation.where, after=operation.after)
-        return sum(found for _, found in self._asker.at_once(asked, self._layout(operation.collection)))
+        agree = agreeing(operation.consistency)
+        return sum(one["found"] for one in self._asker.at_once(asked, self._layout(operation.collection), agree=agree).values())
 
     def _find(self, operation: FindKeys) -> list[Key]:
-        return [key for _, keys in self._asker.at_once(operation, self._layout(operation.collection)) for key in keys]
+        replies = self._asker.at_once(operation, self._layout(operation.collection), agree=agreeing("strong"))
+        return [key for one in replies.values() for key in one["found"]]
 
     def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
         name = operation.collection
@@ -387,10 +396,11 @@ class ClusterTransport:
             self._layout(name)
             self._check_filter(name, operation.where)
         fields = {field: getattr(operation, field) for field in ops.ScrollPoints.__struct_fields__ if field != "consistency"}
-        told: dict[str, dict[str, Any]] = {}
-        scrolls = self._asker.at_once(ScrollShards(shards=[], down=[], **fields), self._layout(name), told)
-        position = min(one["position"] for one in told.values())
-        return ops.Scroll(answers=self._pages(scrolls), total=sum(one["total"] for one in told.values()), position=position)
+        asked = ScrollShards(shards=[], down=[], **fields)
+        replies = self._asker.at_once(asked, self._layout(name), agree=agreeing(operation.consistency))
+        position = min(one["position"] for one in replies.values())
+        scrolls = [(node, one["found"]) for node, one in replies.items()]
+        return ops.Scroll(answers=self._pages(scrolls), total=sum(one["total"] for one in replies.values()), position=position)
 
     def _pages(self, scrolls: Sequence[tuple[str, str]]) -> Iterator[Answer]:
         for node, scroll in scrolls:

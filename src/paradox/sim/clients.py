@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -52,7 +53,7 @@ class Client:
     def __init__(self, loop: Loop, network: Network, name: str, spread: Spread) -> None:
         self.name = name
         self.expected: dict[str, set[int | None]] = {f"{name}-{number}": {None} for number in range(POINTS)}
-        self.writing: frozenset[str] = frozenset()
+        self.deletes: Counter[str] = Counter()
         self.others: list[Client] = []
         self.violations: list[str] = []
         self.acknowledged = 0
@@ -84,7 +85,8 @@ class Client:
                 self._loop.sleep(PAUSE_S)
         else:
             return
-        seldom = [self._delete, self._update, self._get, self._search, self._count, self._scroll, self._peek, self._blunder]
+        reads = [self._get, self._search, self._count, self._scroll, self._peek, self._tally]
+        seldom = [self._delete, self._update, *reads, self._blunder]
         deeds = [self._add] * 5 + seldom
         while self._loop.now < until:
             self._dice.choice(deeds)(collection)
@@ -102,16 +104,15 @@ class Client:
         """Write, and note what these points are afterwards, or may be. Those it is not sure of are left alone from then on."""
         if not keys:
             return
-        self.writing = frozenset(keys)
+        if value is None:
+            self.deletes.update(keys)
+        for key in keys:
+            self.expected[key] = self.expected[key] | {value}
         try:
             write()
         except ParadoxError as error:
             self._failed(error)
-            for key in keys:
-                self.expected[key] = self.expected[key] | {value}
             return
-        finally:
-            self.writing = frozenset()
         self.acknowledged += len(keys)
         for key in keys:
             self.expected[key] = {value}
@@ -158,16 +159,34 @@ class Client:
             self._expect(found, keys, "get")
 
     def _peek(self, collection: Collection) -> None:
-        """Read what another client wrote, as it is for everybody: whatever it was told before must be seen."""
+        """Read what another client wrote, as it is for everybody: whatever it was told before must be seen, and once."""
         other = self._dice.choice(self.others)
-        before = dict(other.expected)
-        keys = self._dice.sample(sorted(before), TOGETHER)
-        found = self._read(lambda: {str(hit.id): hit.payload["version"] for hit in collection.get(keys, consistency="strong")})
-        unchanged = [key for key in keys if other.expected[key] is before[key] and key not in other.writing]
-        if found is not None:
-            for key in unchanged:
-                if found.get(key) not in before[key]:
-                    self._violated(f"a strong get found {key} in version {found.get(key)}, expected {sorted(map(str, before[key]))}")
+        before, deletes, keys = dict(other.expected), other.deletes.copy(), sorted(other.expected)
+        if self._dice.random() < 0.5:
+            keys = self._dice.sample(keys, TOGETHER)
+            hits = self._read(lambda: list(collection.get(keys, consistency="strong")))
+        else:
+            hits = self._read(lambda: list(collection.scroll(f"client = '{other.name}'", consistency="strong")))
+        if hits is None:
+            return
+        found = {str(hit.id): hit.payload["version"] for hit in hits}
+        if len(found) < len(hits):
+            self._violated(f"a strong read found a point of {other.name} twice: {_told(hits)}")
+        for key in keys:
+            if other.expected[key] is before[key] and found.get(key) not in before[key]:
+                self._violated(f"a strong read found {key} in version {found.get(key)}, expected {sorted(map(str, before[key]))}")
+            elif key not in found and None not in before[key] and other.deletes[key] == deletes[key]:
+                self._violated(f"a strong read did not find {key}, which was replaced meanwhile and never deleted")
+
+    def _tally(self, collection: Collection) -> None:
+        """Count what another client wrote, as it is for everybody."""
+        other = self._dice.choice(self.others)
+        before, deletes = dict(other.expected), other.deletes.copy()
+        found = self._read(lambda: collection.count(f"client = '{other.name}'", consistency="strong"))
+        least = sum(None not in known and other.deletes[key] == deletes[key] for key, known in before.items())
+        most = sum(known != {None} or other.expected[key] is not known for key, known in before.items())
+        if found is not None and not least <= found <= most:
+            self._violated(f"a strong count found {found} points of {other.name}, of {least} to {most}")
 
     def _search(self, collection: Collection) -> None:
         for key in self._some(there=True)[:2]:

@@ -71,8 +71,8 @@ def encode(entry: Entry) -> Body:
             return _body("remove", {"keys": keys, "stamp": stamp, **_names(entry)}, {}, [])
         case MapChange(map=regions_map):
             return _body("map", map_facts(regions_map), map_columns(regions_map), [])
-        case Barrier():
-            return _body("barrier", {}, {}, [])
+        case Barrier(kept=kept):
+            return _body("barrier", {"kept": True} if kept else {}, {}, [])
 
 
 def _names(entry: Write | Patch | Remove) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _entry(head: Head, columns: dict[str, NDArray[Any]]) -> Entry:
         case "map":
             return MapChange(map=map_from(facts, columns))
         case "barrier":
-            return Barrier()
+            return Barrier(kept=facts.get("kept", False))
         case kind:
             raise ValueError(f"unknown kind {kind!r}")
 

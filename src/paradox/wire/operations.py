@@ -63,6 +63,7 @@ class CountWords(msgspec.Struct, frozen=True, kw_only=True):
 class FetchKeys(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node that holds these shards: points by id, as far as they are there.
 
+    at: the position of a kept barrier: what was there then; 0 = what is there now.
     Reply: {"found": Answer, "position", "moved"}.
     """
 
@@ -73,12 +74,13 @@ class FetchKeys(msgspec.Struct, frozen=True, kw_only=True):
     with_vectors: bool = False
     using: str = ""
     after: int = 0
+    at: int = 0
 
 
 class CountShards(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: for how many points do these shards answer, while `down` ones do not?
 
-    Reply: {"found": int, "position", "moved"}.
+    at: as above. Reply: {"found": int, "position", "moved"}.
     """
 
     collection: str
@@ -86,6 +88,7 @@ class CountShards(msgspec.Struct, frozen=True, kw_only=True):
     down: list[int]
     where: Filter | None = None
     after: int = 0
+    at: int = 0
 
 
 class FindKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ class FindKeys(msgspec.Struct, frozen=True, kw_only=True):
     down: list[int]
     where: Filter | None = None
     after: int = 0
+    at: int = 0
 
 
 class ScrollShards(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +113,7 @@ class ScrollShards(msgspec.Struct, frozen=True, kw_only=True):
     with_vectors: bool = False
     using: str = ""
     after: int = 0
+    at: int = 0
 
 
 class NextPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,10 +125,12 @@ class NextPage(msgspec.Struct, frozen=True, kw_only=True):
 class Barrier(msgspec.Struct, frozen=True, kw_only=True):
     """From a router to a node: a position of a collection's log that is not before anything acknowledged to anybody so far.
 
+    kept: all nodes keep what there is at that position for a moment.
     Reply: the position of an entry that says nothing, or of one that others asked for at the same time.
     """
 
     collection: str
+    kept: bool = False
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
