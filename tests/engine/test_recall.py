@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -23,9 +24,10 @@ from paradox.shard import probing
 POINTS = 20_000
 QUERIES = 50
 ASKED = (0.9, 0.95, 0.99)
-STATES = ("growing", "scan", "probe")
-PROBING = Costs(exact_row_us=1_000.0, scan_row_us=1_000.0, masked_row_us=1_000.0)
-"""Makes probing the cheapest way wherever there is a probe index."""
+STATES = ("growing", "scan", "packed", "probe")
+LISTED = ("packed", "probe")
+LISTING = Costs(exact_row_us=1_000.0)
+"""Makes lists the cheapest way wherever there are some, where scanning is dear too."""
 SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
 
 
@@ -49,14 +51,19 @@ class Filled:
         self.collection.add(ids=list(range(POINTS)), vectors=self.matrix, payload=payload)
         if state != "growing":
             settle(self.embedded)
-        if state == "probe":
-            self.embedded.opened("points").held.engine.costs = PROBING
+        if state in LISTED:
+            engine = self.embedded.opened("points").held.engine
+            engine.costs = LISTING
+            for segment in engine.segments():
+                for column in segment.vectors.values():
+                    column.scan_curve = msgspec.structs.replace(column.scan_curve, row_us=1_000.0)
+                    column.choices.clear()
 
     def ways(self) -> set[str]:
         """Return how a plain search looks at each segment."""
         plan = self.collection.search(self.queries[0]).plan
         assert plan is not None
-        return {step.what.split()[0] for shard in plan.root.steps for step in shard.steps}
+        return {step.what for shard in plan.root.steps for step in shard.steps}
 
 
 def near(anchor: NDArray[Any], clusters: Clusters) -> NDArray[Any]:
@@ -74,6 +81,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str
         filled.db.close()
 
 
+def let_lists_pay(patch: pytest.MonkeyPatch, state: str) -> None:
+    """Let the state be the one that a sealed segment ends in."""
+    patch.setattr(probing, "PROBE_POINTS_MIN", 5_000 if state == "probe" else POINTS * 10)
+    patch.setattr(probing, "PACKED_POINTS_MIN", 5_000 if state == "packed" else POINTS * 10)
+    patch.setattr(probing, "SLOW_ROW_US", 0.0)
+
+
 @pytest.fixture
 def filled(
     request: pytest.FixtureRequest, folders: dict[tuple[str, str], Filled], tmp_path_factory: pytest.TempPathFactory
@@ -81,13 +95,13 @@ def filled(
     metric, state = request.param
     if (metric, state) not in folders:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(probing, "PROBE_POINTS_MIN", 5_000 if state == "probe" else POINTS * 10)
+            let_lists_pay(patch, state)
             folders[metric, state] = Filled(tmp_path_factory.mktemp(f"{metric}-{state}"), metric, state)
     return folders[metric, state]
 
 
 PLACES = [
-    (metric, state) for metric in ("cosine", "dot", "euclidean", "hamming") for state in STATES if state != "probe" or metric == "cosine"
+    (metric, state) for metric in ("cosine", "dot", "euclidean", "hamming") for state in STATES if state not in LISTED or metric == "cosine"
 ]
 
 
@@ -103,14 +117,23 @@ def test_recall_is_kept_for_every_k(filled: Filled) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filled", "way"), [(("cosine", "growing"), "scan"), (("cosine", "scan"), "scan"), (("cosine", "probe"), "probe")], indirect=["filled"]
+    ("filled", "way"),
+    [
+        (("cosine", "growing"), "scan every code, rescore exactly"),
+        (("cosine", "scan"), "scan every code, rescore exactly"),
+        (("cosine", "packed"), "scan every packed code, rescore exactly"),
+        (("cosine", "probe"), "probe the nearest regions, rescore exactly"),
+    ],
+    indirect=["filled"],
 )
 def test_the_states_are_what_they_are_called(filled: Filled, way: str) -> None:
     assert filled.ways() == {way}
 
 
 @pytest.mark.parametrize(
-    "filled", [("cosine", "growing"), ("cosine", "scan"), ("cosine", "probe"), ("euclidean", "scan"), ("dot", "growing")], indirect=True
+    "filled",
+    [("cosine", "growing"), ("cosine", "scan"), ("cosine", "packed"), ("cosine", "probe"), ("euclidean", "scan"), ("dot", "growing")],
+    indirect=True,
 )
 @pytest.mark.parametrize("kind", ["independent", "correlated", "anti-correlated"])
 def test_recall_is_kept_under_filters_of_every_selectivity(filled: Filled, kind: str) -> None:
@@ -147,7 +170,7 @@ def test_recall_is_kept_under_a_filter_that_the_curve_was_not_measured_with(fill
 def test_recall_is_kept_where_deleted_points_crowd_the_place(
     tmp_path: Path, metric: Metric, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "PROBE_POINTS_MIN", 5_000 if state == "probe" else POINTS * 10)
+    let_lists_pay(monkeypatch, state)
     filled = Filled(tmp_path, metric, state)
     for share in (0.005, 0.05, 0.09, 0.2):
         gone = int(POINTS * share)

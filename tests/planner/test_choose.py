@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,19 @@ def test_a_filter_never_probes() -> None:
 def test_a_large_segment_is_probed_and_a_small_one_scanned() -> None:
     assert way(terrain(1_000_000, scan=SCAN, probe=PROBE)).way == "probe"
     assert way(terrain(20_000, scan=SCAN, probe=PROBE)).way == "scan"
+
+
+def test_what_was_measured_counts_more_than_what_is_typical() -> None:
+    """A processor that reads codes slowly, and one list of all rows that it reads faster: also under filters, since it has them all."""
+    slow = msgspec.structs.replace(SCAN, row_us=0.03)
+    packed = Curve(readings=(Reading(probes=1, depth=3.0, recall=0.998),), listed=100_000.0, sample=128, whole=True, row_us=0.006)
+    assert way(terrain(scan=slow, probe=packed)).way == "packed"
+    assert way(terrain(scan=slow, probe=packed, allowed=50_000)).way == "packed"
+    assert way(terrain(scan=slow, probe=packed, allowed=500)).way == "exact"
+    assert way(terrain(scan=SCAN, probe=packed)).way == "scan"
+    fast = msgspec.structs.replace(PROBE, row_us=0.0001)
+    assert way(terrain(20_000, scan=SCAN, probe=fast)).way == "probe"
+    assert way(terrain(1_000_000, scan=msgspec.structs.replace(SCAN, row_us=0.000_1), probe=PROBE)).way == "scan"
 
 
 def test_the_cheapest_reading_that_keeps_the_promise_is_taken() -> None:

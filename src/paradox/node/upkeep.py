@@ -25,7 +25,7 @@ from paradox.router import patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum
 from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
-from paradox.shard.probing import build_probe, measure_probe, measure_scan, sample_truth, worth_probing
+from paradox.shard.probing import build_probe, lists_worth, measure_probe, measure_scan, sample_truth
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run, worth_sealing
 from paradox.space.balance import balance, is_crowded
@@ -247,26 +247,25 @@ class Upkeep:
         for vector, column in segment.vectors.items():
             if segment.rows < MEASURED_POINTS_MIN or column.spec.metric == "hamming" or column.present() is not None:
                 continue
-            wants_probe = vector == self._held.spec.main and not column.has_probe and worth_probing(segment, vector)
-            if column.scan_curve is not None and not wants_probe:
+            main = vector == self._held.spec.main and not column.has_probe
+            if column.scan_curve is not None and not (main and lists_worth(segment, vector)):
                 continue
             truth = sample_truth(column, seed=segment.rows)
-            column.scan_curve = measure_scan(column, column.scan, truth)
+            column.scan_curve = measure_scan(column, column.scan, truth, elapsed_s=self._held.env.elapsed_s)
             column.choices.clear()  # they were made without it
-            if wants_probe:
-                self._add_probe(segment, vector, truth)
+            if main and (lists := lists_worth(segment, vector)):
+                self._add_probe(segment, vector, truth, lists)
             changed = True
         return changed
 
-    def _add_probe(self, segment: Sealed, vector: str, truth: Any) -> None:
+    def _add_probe(self, segment: Sealed, vector: str, truth: Any, lists: int) -> None:
         held, column, name = self._held, segment.vectors[vector], probe_file(vector)
-        regions = segment_regions(segment)
-        path = build_probe(segment, vector, regions, held.kernels)
+        path = build_probe(segment, vector, segment_regions(segment) if lists > 1 else None, held.kernels)
         segment.files = {**segment.files, name: checksum(path)}
         self._store.delete(f"{SEGMENTS}{segment.name}/{name}")  # left by a crash before a manifest could name it
         self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
         index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
-        column.adopt_probe(measure_probe(column, index, truth, regions=len(regions)))
+        column.adopt_probe(measure_probe(index, truth, lists=lists, elapsed_s=held.env.elapsed_s))
 
     # -- regions
 

@@ -1,7 +1,8 @@
 """Choosing how to search one segment: score the matches exactly, scan every code, or probe the nearest regions. Pure arithmetic.
 
-The promise is recall; among the ways that keep it the cheapest by `Costs` is taken. Filtered searches never probe: a filter can leave the
-neighbours of a query anywhere, and only ways that see every allowed row hold recall at every selectivity.
+The promise is recall; among the ways that keep it the cheapest is taken, by what a row took where the segment was measured, else by
+`Costs`. Filtered searches never probe: a filter can leave the neighbours of a query anywhere, and only ways that see every allowed row
+hold recall at every selectivity.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import msgspec
 
 from paradox.model.recall import Curve, Reading
 
-Way: TypeAlias = Literal["nothing", "exact", "scan", "probe", "text"]
+Way: TypeAlias = Literal["nothing", "exact", "scan", "packed", "probe", "text"]
+"""packed: scan every code too, by a kernel that has them in one list, where that is the faster one."""
 CAUTION = 0.3
 """A curve must miss this share less than the promise allows: queries are a little harder than the stored points it was measured with."""
+DOUBT = 0.1
+"""The part of the misses that a question allows which may be expected before an index is asked again, deeper."""
+AGAIN = 0.3
+"""How often it is, where a segment's own points do not show that a depth suffices."""
 SCAN_DEFAULT = (
     Reading(probes=0, depth=2.0, recall=0.985),
     Reading(probes=0, depth=4.0, recall=0.996),
@@ -72,27 +78,29 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
     coarse = terrain.dimensions < CODED_DIMENSIONS_MIN and terrain.scan_curve is None
     if exact or recall >= 1.0 or allowed <= 2 * k or coarse:
         return every
-    row_us = costs.scan_row_us if terrain.allowed is None else costs.masked_row_us
+    masked = 1.0 if terrain.allowed is None else costs.masked_row_us / costs.scan_row_us
     scan = _by_curve(
         "scan",
         _unmeasured(terrain.rows) if terrain.scan_curve is None else terrain.scan_curve.readings,
         k=k,
         recall=recall,
-        base_us=costs.call_us + terrain.rows * row_us * size,
+        base_us=costs.call_us + terrain.rows * masked * _row_us(terrain.scan_curve, costs.scan_row_us * size),
         probe_us=0.0,
         rescore_us=costs.rescore_us * size,
+        sure=terrain.scan_curve is not None and terrain.allowed is None,
     )
-    ways = [every, scan]
-    if terrain.probe_curve is not None and not terrain.filtered:
+    ways, lists = [every, scan], terrain.probe_curve
+    if lists is not None and (lists.whole or not terrain.filtered):
         ways.append(
             _by_curve(
-                "probe",
-                terrain.probe_curve.readings,
+                "packed" if lists.whole else "probe",
+                lists.readings,
                 k=k,
                 recall=recall,
                 base_us=costs.probe_call_us,
-                probe_us=terrain.probe_curve.listed * costs.probe_row_us * size,
+                probe_us=lists.listed * masked * _row_us(lists, costs.probe_row_us * size),
                 rescore_us=costs.rescore_us * size,
+                sure=lists.whole and terrain.allowed is None,
             )
         )
     kept = [way for way in ways if way.recall >= cautious(recall)]
@@ -104,21 +112,34 @@ def cautious(recall: float) -> float:
     return min(recall + CAUTION * (1 - recall), 0.998)
 
 
+def is_sure(shown: float, asked: float) -> bool:
+    """Tell whether the recall that a segment's own points showed leaves no doubt that a look has found what was asked for."""
+    return shown >= 1 - DOUBT * (1 - asked)
+
+
+def _row_us(curve: Curve | None, typical_us: float) -> float:
+    return typical_us if curve is None or not curve.row_us else curve.row_us
+
+
 def _unmeasured(rows: int) -> tuple[Reading, ...]:
     return SCAN_DEFAULT if rows < STAGED_ROWS_MIN else SCAN_STAGED
 
 
 def _by_curve(
-    way: Way, readings: tuple[Reading, ...], *, k: int, recall: float, base_us: float, probe_us: float, rescore_us: float
+    way: Way, readings: tuple[Reading, ...], *, k: int, recall: float, base_us: float, probe_us: float, rescore_us: float, sure: bool
 ) -> Choice:
-    """Return the cheapest reading that keeps `recall`, else the reading with the most recall."""
+    """Return the cheapest reading that keeps `recall`, else the reading with the most recall.
+
+    sure: whether a look may be believed by its reading alone; where that says too little for it, a second one may follow.
+    """
     choices = [
         Choice(
             way=way,
             probes=reading.probes,
             depth=(depth := max(DEPTH_MIN, round(reading.depth * max(k, NEIGHBOURS)))),
             recall=reading.recall,
-            cost_us=base_us + reading.probes * probe_us + depth * rescore_us,
+            cost_us=(base_us + reading.probes * probe_us) * (1 + AGAIN * (sure and not is_sure(reading.recall, recall)))
+            + depth * rescore_us,
         )
         for reading in readings
     ]

@@ -22,6 +22,7 @@ WAYS: Mapping[str, str] = {
     "nothing": "skip segment",
     "exact": "score the matches exactly",
     "scan": "scan every code, rescore exactly",
+    "packed": "scan every packed code, rescore exactly",
     "probe": "probe the nearest regions, rescore exactly",
     "text": "full text, BM25",
 }

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from paradox.model.schema import Metric
 
-DOUBT = 0.1
-"""The part of the misses that a question allows which may be expected before the index is asked again, deeper."""
 DEEPER = 4
 EXACT_SHARE = 8
 """Where an index would have to offer more than one in so many rows, all are scored exactly."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +21,50 @@ from paradox.space.regions import assign
 
 PROBE_POINTS_MIN = 250_000
 """Below, reading every code costs no more than reading the regions that keep a recall of 0.9, and lists cost 50 µs a point to build."""
+PACKED_POINTS_MIN = 32_768
+SLOW_ROW_US = 0.008
+"""A code of 256 dimensions that takes longer is read by a processor on which the packed kernel is faster: with AVX-512 it takes 0.002 to
+0.004 µs, without 0.02 and more.
+"""
+TIMED = 7
+"""Questions that are timed; the quickest counts."""
 SAMPLE = 128
 NEIGHBOURS = 10
 PROBES = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768)
 DEPTHS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 ENOUGH = 0.999
 BLOCK = 65_536
+Clock: TypeAlias = Callable[[], float]
+"""Seconds that have passed, as `Env` tells them."""
 
 
-def worth_probing(segment: Sealed, vector: str) -> bool:
-    """Tell whether a probe index would pay: enough points, several regions, and a metric under which near in space means near in rank."""
-    spec = segment.vectors[vector].spec
-    return segment.rows >= PROBE_POINTS_MIN and len(segment.region_names) >= 2 * SPILL_LISTS and spec.metric == "cosine"
+def lists_worth(segment: Sealed, vector: str) -> int:
+    """Return into how many lists the codes of one vector should be put besides; 0 = none.
+
+    One a region where there are enough points and regions, and a metric under which near in space means near in rank. One of all where
+    this processor reads codes slowly.
+    """
+    column = segment.vectors[vector]
+    if column.spec.metric != "cosine":
+        return 0
+    if segment.rows >= PROBE_POINTS_MIN and len(segment.region_names) >= 2 * SPILL_LISTS:
+        return len(segment.region_names)
+    slow = column.scan_curve is not None and column.scan_curve.row_us > SLOW_ROW_US * column.spec.dimensions / 256
+    return 1 if slow and segment.rows >= PACKED_POINTS_MIN else 0
 
 
-def build_probe(segment: Sealed, vector: str, regions: RegionMap, kernels: Kernels) -> Path:
-    """Write the probe index of one vector beside the segment, under a name that is not in use yet, and return its path.
+def build_probe(segment: Sealed, vector: str, regions: RegionMap | None, kernels: Kernels) -> Path:
+    """Write the lists of one vector beside the segment, under a name that is not in use yet, and return its path.
 
-    Cost: about 25 µs a row and core at 256 dimensions.
+    regions: one list for each; None = one of all rows. Cost: about 25 µs a row and core at 256 dimensions.
     """
     vectors = segment.vectors[vector]
     matrix = unit_rows(vectors)
-    lists = assign(matrix, regions, metric=vectors.spec.metric, copies=SPILL_LISTS)
-    index = kernels.build_probe(matrix, segment.centroids(), lists)
+    if regions is None:
+        centroids, lists = np.zeros((1, matrix.shape[1]), dtype=np.float32), np.zeros((len(matrix), 1), dtype=np.int32)
+    else:
+        centroids, lists = segment.centroids(), assign(matrix, regions, metric=vectors.spec.metric, copies=SPILL_LISTS)
+    index = kernels.build_probe(matrix, centroids, lists)
     path = segment.folder / f"{probe_file(vector)}.new"
     index.save(path)
     return path
@@ -82,22 +105,37 @@ def queries_to(vectors: SealedVectors, own: Rows) -> Matrix:
     return vectors.matrix()[own]
 
 
-def measure_probe(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows], *, regions: int) -> Curve:
-    """Return recall for each effort of a probe index. Cost: SAMPLE searches an effort."""
+def measure_probe(index: Index, truth: tuple[Matrix, Rows, Rows], *, lists: int, elapsed_s: Clock) -> Curve:
+    """Return recall for each effort of an index of lists, and what a row takes. Cost: SAMPLE searches an effort."""
     queries, own, neighbours = truth
     readings: list[Reading] = []
-    for probes in [*(p for p in PROBES if p < regions), regions]:
+    for probes in [*(p for p in PROBES if p < lists), lists]:
         readings.extend(_measure(index, queries, own, neighbours, probes=probes))
         if readings[-1].recall >= 0.998:
             break
-    return Curve(readings=tuple(readings), listed=SPILL_LISTS * len(index) / regions, sample=len(own))
+    listed = (SPILL_LISTS if lists > 1 else 1) * len(index) / lists
+    probes = readings[-1].probes
+    row_us = _quickest_us(index, queries, probes, elapsed_s) / (probes * listed)
+    return Curve(readings=tuple(readings), listed=listed, sample=len(own), whole=lists == 1, row_us=row_us)
 
 
-def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows]) -> Curve:
-    """Return recall for each depth of a scan index. Cost: SAMPLE searches a depth."""
+def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows], *, elapsed_s: Clock) -> Curve:
+    """Return recall for each depth of a scan index, and what a row takes. Cost: SAMPLE searches a depth."""
     _, own, neighbours = truth
     asked = query_form(queries_to(vectors, own) * vectors.inverse()[own][:, None], vectors.spec.metric, vectors.form)
-    return Curve(readings=tuple(_measure(index, asked, own, neighbours)), listed=float(len(index)), sample=len(own))
+    readings = tuple(_measure(index, asked, own, neighbours))
+    row_us = _quickest_us(index, asked, 0, elapsed_s) / len(index)
+    return Curve(readings=readings, listed=float(len(index)), sample=len(own), row_us=row_us)
+
+
+def _quickest_us(index: Index, queries: Matrix, probes: int, elapsed_s: Clock) -> float:
+    """Return the microseconds of a search for one query, alone."""
+    took = []
+    for query in np.ascontiguousarray(queries[:TIMED], dtype=np.float32):
+        began = elapsed_s()
+        index.search(query[None], 2 * NEIGHBOURS, probes=probes)
+        took.append(elapsed_s() - began)
+    return min(took) * 1e6
 
 
 def _measure(index: Index, queries: Matrix, own: Rows, neighbours: Rows, *, probes: int = 0) -> list[Reading]:

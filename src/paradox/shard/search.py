@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from paradox.model.points import Mask, Rows
 from paradox.model.queries import Question
-from paradox.planner.choose import Choice, Costs, Terrain, choose
+from paradox.planner.choose import DOUBT, Choice, Costs, Terrain, choose, is_sure
 from paradox.ports.index import Index
 from paradox.shard.build import Segment
-from paradox.shard.doubt import DEEPER, DOUBT, EXACT_SHARE, missed, product_of
+from paradox.shard.doubt import DEEPER, EXACT_SHARE, missed, product_of
 from paradox.shard.geometry import query_form, score_pairs
 from paradox.shard.growing import GrowingVectors
 from paradox.shard.sealed import Sealed, SealedVectors
@@ -21,6 +21,8 @@ from paradox.shard.sealed import Sealed, SealedVectors
 FILTERS_KEPT_MAX = 64
 CHOICES_KEPT_MAX = 64
 EXACT_BLOCK_ROWS = 16_384
+LISTED = ("probe", "packed")
+"""Ways by the index that has codes in lists."""
 DEAD_SHARE_MASKED = 0.1
 """Above this share of dead rows the index is told which rows live; below, asking for a few more is cheaper."""
 
@@ -185,14 +187,15 @@ def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
     It is asked again for queries where the dead crowd out the living, or doubt is left.
     """
     vectors, choice, metric = look.vectors, look.choice, look.vectors.spec.metric
-    index = vectors.probe if choice.way == "probe" else vectors.scan
+    index = vectors.probe if choice.way in LISTED else vectors.scan
     if index is None:
         index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
     asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
     offer = _offer(look, index, asked, choice)
     found, doubtful = rescore(vectors, queries, offer.rows), offer.crowded
-    measured = choice.way == "scan" and vectors.scan_curve is not None and look.allow is None  # a filter may leave only what is far away
-    sure = measured and choice.recall >= 1 - DOUBT * (1 - look.question.recall)
+    curve = {"scan": vectors.scan_curve, "packed": vectors.probe_curve}.get(choice.way)  # of ways that read every code
+    measured = curve is not None and look.allow is None  # a filter may leave only what is far away
+    sure = measured and is_sure(choice.recall, look.question.recall)
     if metric != "hamming" and not sure:  # else the segment's own points showed that this depth suffices
         share = missed(offer.score, product_of(found.score, asked, metric), offer.edge, look.question.k)
         doubtful = doubtful | ((share > DOUBT * (1 - look.question.recall)) & ~offer.whole)
@@ -215,7 +218,7 @@ def _offer(look: _Look, index: Index, asked: NDArray[Any], choice: Choice) -> _O
     score, rows = index.search(asked, depth, allow=look.allow, probes=choice.probes)
     rows = np.asarray(rows, dtype=np.int64)
     whole, edge = (rows < 0).any(axis=1) | (rows.shape[1] < depth), score[:, -1]
-    if choice.way == "probe":
+    if choice.way in LISTED:
         rows, score = distinct(rows, score)
     crowded = np.zeros(len(rows), dtype=np.bool_)
     if look.allow is None and (look.dead or int(rows.max(initial=-1)) >= look.known):
