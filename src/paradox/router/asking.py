@@ -59,6 +59,8 @@ class Asker:
                 return replies
             if self._env.elapsed_s() >= until:
                 raise unreachable("a node does not follow the log")
+            if not replies:
+                self.pause()  # a node has just come, or a shard
             at, last = 0, max((reply["position"] for reply in replies.values()), default=asked.after)
             if not catches_up:
                 with suppress(LogUnavailable):  # then nobody writes

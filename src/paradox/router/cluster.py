@@ -239,7 +239,7 @@ class ClusterTransport:
 
     def _there(self, name: str, keys: Sequence[Key], after: int) -> set[Key]:
         """Return which points there are. That one is missing is believed of nodes that have seen the log's end only."""
-        there = set(self._fetch(FetchKeys(collection=name, keys=list(keys), after=after)).keys)
+        there = set(self._fetch(FetchKeys(collection=name, keys=list(keys), after=after), "eventual").keys)
         missing = [key for key in keys if key not in there]
         if missing:
             there |= set(self._fetch(FetchKeys(collection=name, keys=missing, after=self._end(name))).keys)
