@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -56,7 +55,7 @@ class Filled:
             engine.costs = LISTING
             for segment in engine.segments():
                 for column in segment.vectors.values():
-                    column.scan_curve = msgspec.structs.replace(column.scan_curve, row_us=1_000.0)
+                    column.scan_row_us = 1_000.0
                     column.choices.clear()
 
     def ways(self) -> set[str]:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from engine.small import SMALL, opened, settle
+from paradox.model.filter_syntax import as_filter
 from paradox.node.moments import KEPT_MAX, KEPT_S, Moment
 from paradox.node.reads import rows_of
+from paradox.shard.search import matching_of
 
 LIMITS = msgspec.structs.replace(SMALL, growing_points_max=400)
 KEYS = [3, 450, 455, 459, 900]
@@ -40,13 +42,45 @@ def test_a_moment_stays_as_it_was(tmp_path: Path) -> None:
         assert moment.position == position
         assert versions(moment) == {3: 1, 450: 1, 455: 1, 459: 1}
         assert sum(np.count_nonzero(there) for _, there in moment.shards[0]) == 460
-        notes.add(ids=range(1_000, 1_800), vectors=np.repeat(vectors[:400], 2, axis=0), payload={"version": 5})
-        settle(embedded)  # what grew then is sealed now
-        assert versions(moment) == {3: 1, 450: 1, 455: 1, 459: 1}
+        at_once = held.commit_barrier(kept=True)
+        assert held.moments.at(at_once) is not None
         assert held.moments.at(held.commit_barrier()) is None  # nobody asked for that one to be kept
     database, embedded = opened(tmp_path, limits=LIMITS)
+    with database:  # the barriers are read again, and nobody asks for them any more
+        held = embedded.opened("notes").held
+        assert held.manifest is None or held.manifest.position < position
+        assert held.moments.at(position) is None
+        assert held.moments.at(at_once) is None
+
+
+def test_a_moment_stays_as_it_was_when_what_grew_is_sealed(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(800, 4))
+    database, embedded = opened(tmp_path, limits=LIMITS)
     with database:
-        assert embedded.opened("notes").held.moments.at(position) is None
+        notes = database.collection("notes", dimensions=4)
+        notes.add(ids=KEYS[:4], vectors=vectors[:4], payload={"version": 1})
+        held = embedded.opened("notes").held
+        moment = held.moments.at(held.commit_barrier(kept=True))
+        notes.add(ids=range(1_000, 1_800), vectors=vectors, payload={"version": 2})
+        notes.update(450, {"version": 3})
+        settle(embedded)
+        assert held.engine.shards[0].segments[0].name != "growing"
+        assert moment is not None
+        assert versions(moment) == {3: 1, 450: 1, 455: 1, 459: 1}
+
+
+def test_a_filter_by_id_finds_the_version_that_was_there(tmp_path: Path) -> None:
+    database, embedded = opened(tmp_path)
+    with database:
+        notes = database.collection("notes", dimensions=4)
+        notes.add(ids=[1, 2, 3], vectors=np.eye(4)[:3], payload={"version": 1})
+        held = embedded.opened("notes").held
+        moment = held.moments.at(held.commit_barrier(kept=True))
+        notes.add(ids=[2], vectors=np.eye(4)[3:], payload={"version": 2})
+        assert moment is not None
+        [(segment, there)] = moment.shards[0]
+        for where, rows in {"id = 2": [1], "id in (2, 3)": [1, 2], "id != 2": [0, 2], "not id = 2": [0, 2]}.items():
+            assert np.flatnonzero(matching_of(segment, there, as_filter(where, LIMITS))).tolist() == rows, where
 
 
 def test_moments_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,15 +61,20 @@ def test_a_large_segment_is_probed_and_a_small_one_scanned() -> None:
 
 def test_what_was_measured_counts_more_than_what_is_typical() -> None:
     """A processor that reads codes slowly, and one list of all rows that it reads faster: also under filters, since it has them all."""
-    slow = msgspec.structs.replace(SCAN, row_us=0.03)
-    packed = Curve(readings=(Reading(probes=1, depth=3.0, recall=0.998),), listed=100_000.0, sample=128, whole=True, row_us=0.006)
-    assert way(terrain(scan=slow, probe=packed)).way == "packed"
-    assert way(terrain(scan=slow, probe=packed, allowed=50_000)).way == "packed"
-    assert way(terrain(scan=slow, probe=packed, allowed=500)).way == "exact"
+    packed = curve((1, 3.0, 0.998), listed=100_000.0)
+    slow = msgspec.structs.replace(terrain(scan=SCAN, probe=packed), scan_row_us=0.03, list_row_us=0.006)
+    assert way(slow).way == "packed"
+    assert way(msgspec.structs.replace(slow, allowed=50_000, filtered=True)).way == "packed"
+    assert way(msgspec.structs.replace(slow, allowed=500, filtered=True)).way == "exact"
     assert way(terrain(scan=SCAN, probe=packed)).way == "scan"
-    fast = msgspec.structs.replace(PROBE, row_us=0.0001)
-    assert way(terrain(20_000, scan=SCAN, probe=fast)).way == "probe"
-    assert way(terrain(1_000_000, scan=msgspec.structs.replace(SCAN, row_us=0.000_1), probe=PROBE)).way == "scan"
+    assert way(msgspec.structs.replace(terrain(20_000, scan=SCAN, probe=PROBE), list_row_us=0.0001)).way == "probe"
+    assert way(msgspec.structs.replace(terrain(1_000_000, scan=SCAN, probe=PROBE), scan_row_us=0.0001)).way == "scan"
+
+
+def test_a_depth_that_needs_no_second_look_is_taken_though_it_is_deeper() -> None:
+    at = curve((0, 2.0, 0.97), (0, 4.0, 0.999), (0, 8.0, 1.0))
+    assert way(terrain(scan=at)).depth == 40
+    assert way(terrain(scan=at, allowed=99_000)).depth == 20  # under a filter a reading is not believed, however deep
 
 
 def test_the_cheapest_reading_that_keeps_the_promise_is_taken() -> None:

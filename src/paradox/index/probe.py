@@ -1,4 +1,4 @@
-"""ProbeIndex: codes in one list a region; a query reads the lists of the nearest regions only. The only file that imports faiss.
+"""ProbeIndex: codes in one list a region, of which a query reads the nearest only, or in one list of all. The only file that imports faiss.
 
 Product-quantised residuals scanned in registers (André, Kermarrec, Le Scouarnec, VLDB 2015), each row listed under its nearest and its
 complementary region (SOAR: Sun et al., arXiv 2404.00774), so that few probes reach what one list would miss.
@@ -69,7 +69,7 @@ class ProbeIndex:
 
     def search(self, queries: Matrix, depth: int, *, allow: Mask | None = None, probes: int = 0) -> tuple[NDArray[np.float32], Rows]:
         """See `Index.search`. Rows may come back twice, once from each list that holds them. probes: lists to read, 0 = all."""
-        asked = min(depth * DISTINCT, 2 * self._rows)
+        asked = depth if self._index.nlist == 1 else min(depth * DISTINCT, 2 * self._rows)
         selector: Any = None if allow is None else faiss.IDSelectorBitmap(np.packbits(allow, bitorder="little"))  # type: ignore[call-arg,arg-type]
         parameters = faiss.SearchParametersIVF(nprobe=probes or self._index.nlist, sel=selector)  # type: ignore[call-arg]
         faiss.omp_set_num_threads(1 if len(queries) < THREADED_QUERIES_MIN else THREADS)  # kept per calling thread by OpenMP

@@ -16,15 +16,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """Readings over a sample of stored points, each asked for its neighbours but itself. Cheapest first.
 
-    listed: mean rows a region's list holds. sample: how many points were asked. whole: there is one list, of all rows. row_us: microseconds
-    a row that was read took where this was measured, one query alone; 0 = it was not.
+    listed: mean rows that a list holds. sample: how many points were asked.
     """
 
     readings: tuple[Reading, ...]
     listed: float
     sample: int
-    whole: bool = False
-    row_us: float = 0.0
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True):

@@ -204,6 +204,7 @@ class Member:
     def _hold(self, opened: OpenedCollection) -> None:
         """Hold the shards of a collection that are placed here; give those up that another node has, in a snapshot of its own."""
         collection, held = str(opened.mark), opened.held
+        held.moments.forget()
         if self._is_first() and not self._catalogue.place_anew(collection, self._living(DOWN_AFTER_S), replicas=held.spec.replicas):
             self._looked_s = LONG_AGO_S  # another node placed them
         with suppress(KeyError):
@@ -308,6 +309,9 @@ class Member:
         if operation.__class__.__module__ != ops.__name__:  # the database counts its own
             self.database.tally.note(operation)
         match operation:
+            case NextPage(scroll=name, leave=True):
+                self._scrolls.leave(name)
+                return pack_reply(None)
             case NextPage(scroll=name):
                 return pack_reply(self._scrolls.next(name))
             case LookAt(collection=name):
@@ -388,6 +392,11 @@ class Scrolls:
             if len(self._pages) > SCROLLS_MAX:
                 self._pages.popitem(last=False)
         return name
+
+    def leave(self, name: str) -> None:
+        """Forget a scroll."""
+        with self._guard:
+            self._pages.pop(name, None)
 
     def next(self, name: str) -> Answer | None:
         """Return the next page of a scroll; None after the last, and it is forgotten. Raises QueryInvalid."""

@@ -16,7 +16,6 @@ from paradox.model.points import Key, Mask, hash_keys
 from paradox.ports.env import Env
 from paradox.router.scatter import Scatter
 from paradox.shard.build import Segment
-from paradox.shard.growing import Growing
 
 KEPT_S, KEPT_MAX = 10.0, 32
 """How long a moment is kept, and how many of a collection are. A scroll that has begun has what it needs."""
@@ -31,16 +30,16 @@ class Moment(msgspec.Struct, frozen=True):
 
     def find(self, keys: Sequence[Key]) -> dict[Key, tuple[Segment, int]]:
         """Return where each key was; keys that were nowhere are left out."""
-        wanted, hashes = set(keys), hash_keys(keys)
+        hashes = hash_keys(keys)
         found: dict[Key, tuple[Segment, int]] = {}
         for segment, there in (part for parts in self.shards.values() for part in parts):
-            if isinstance(segment, Growing):  # it looks up the newest row of a key, which may have come later
-                rows = np.flatnonzero(there)
-                rows = rows[[key in wanted for key in segment.keys_at(rows)]]
-            else:
-                rows = segment.find(keys, hashes)
-                rows = rows[rows >= 0]
-                rows = rows[there[rows]]
+            rows = segment.find(keys, hashes)
+            later = {key for key, row in zip(keys, rows.tolist(), strict=True) if row >= len(there)}
+            rows = rows[(rows >= 0) & (rows < len(there))]
+            rows = rows[there[rows]]
+            if later:  # a growing segment looks up the newest row of a key, behind which there may be one that was there
+                before = np.flatnonzero(there)
+                rows = np.concatenate((rows, before[[key in later for key in segment.keys_at(before)]]))
             found |= {key: (segment, row) for key, row in zip(segment.keys_at(rows), rows.tolist(), strict=True)}
         return found
 
@@ -53,22 +52,32 @@ def moment_of(engine: Scatter) -> Moment:
 
 
 class Moments:
-    """The moments that are kept. The caller of each method holds the commit turn."""
+    """The moments that are kept. Thread-safe."""
 
     def __init__(self, env: Env, *, since: int) -> None:
         """since: where the log ended when it was opened; nobody asks for what was before any more."""
         self._env = env
         self._since = since
         self._kept: dict[int, tuple[float, Moment]] = {}  # by position, oldest first: until when
+        self._guard = env.lock()
 
     def note(self, entry: Entry, engine: Scatter) -> None:
-        """Keep how an engine stands where the entry that was just applied wants that, and let go what is old."""
-        now = self._env.elapsed_s()
-        while self._kept and (len(self._kept) >= KEPT_MAX or next(iter(self._kept.values()))[0] < now):
-            self._kept.pop(next(iter(self._kept)))
+        """Keep how an engine stands where the entry that was just applied wants that. In the commit turn."""
         if isinstance(entry, Barrier) and entry.kept and engine.applied > self._since:
-            self._kept[engine.applied] = now + KEPT_S, moment_of(engine)
+            moment = moment_of(engine)
+            self.forget(most=KEPT_MAX - 1)
+            with self._guard:
+                self._kept[engine.applied] = self._env.elapsed_s() + KEPT_S, moment
+
+    def forget(self, *, most: int = KEPT_MAX) -> None:
+        """Let go what is old, and the oldest of more than so many."""
+        now = self._env.elapsed_s()
+        with self._guard:
+            while self._kept and (len(self._kept) > most or next(iter(self._kept.values()))[0] < now):
+                self._kept.pop(next(iter(self._kept)))
 
     def at(self, position: int) -> Moment | None:
         """Return how all stood at a position; None when that is not kept (any more)."""
-        return self._kept[position][1] if position in self._kept else None
+        self.forget()
+        with self._guard:
+            return self._kept[position][1] if position in self._kept else None

@@ -9,18 +9,17 @@ import msgspec
 import numpy as np
 
 from paradox.errors import NodesUnreachable
-from paradox.model.filters import Filter
 from paradox.model.points import Mask
-from paradox.model.queries import Answer, Question
+from paradox.model.queries import Answer
 from paradox.node.held import HeldCollection
 from paradox.node.moments import Moment, moment_of
-from paradox.node.reads import locate, located, pages, prepare, rows_of
+from paradox.node.reads import located, pages, prepare, rows_of
 from paradox.node.sampling import sample_vectors
 from paradox.ports.text import TextStatistics
 from paradox.shard.build import Segment
 from paradox.shard.engine import holders_at
 from paradox.shard.manifest import map_to_plain
-from paradox.shard.search import matching
+from paradox.shard.search import matching_of
 from paradox.space.balance import SAMPLE_MAX, loads
 from paradox.wire.operations import AskShards, CountShards, CountWords, FetchKeys, FindKeys, ScrollShards, Write
 
@@ -96,7 +95,7 @@ def fetch_keys(opened: OpenedCollection, asked: FetchKeys) -> dict[str, Any]:
         there, place = moment.find(asked.keys), {"position": moment.position, "moved": moment.moved}
     else:
         prepare(held, asked.after)
-        position, there = held.engine.applied, locate(held, asked.keys)
+        position, there = held.engine.applied, located(held, asked.keys)
         if len(there) < len(set(asked.keys)):
             with held.committer.turn:  # so that what is missing was so at this position
                 position, there = held.engine.applied, located(held, asked.keys)
@@ -132,7 +131,7 @@ def _views(held: HeldCollection, asked: CountShards | FindKeys | ScrollShards) -
     down = np.array(asked.down, dtype=np.int16)
     taken = [part for number in asked.shards for part in _answering(held, moment, number, down)]
     place = {"position": moment.position, "moved": moment.moved}
-    return [(segment, _matching(segment, live, asked.where)) for segment, live in taken], place
+    return [(segment, matching_of(segment, live, asked.where)) for segment, live in taken], place
 
 
 def _moment(held: HeldCollection, asked: FetchKeys | CountShards | FindKeys | ScrollShards) -> Moment:
@@ -155,11 +154,6 @@ def _answering(held: HeldCollection, moment: Moment, number: int, down: Any) -> 
         up = (holders >= 0) & ~np.isin(holders, down)
         first = np.where(up.any(axis=1), holders[np.arange(len(live)), up.argmax(axis=1)], -1)
         yield segment, live & (first == number)
-
-
-def _matching(segment: Segment, live: Mask, where: Filter | None) -> Mask:
-    mask = matching(segment, Question(vectors=None, where=where))
-    return live if mask is None else live & mask[: len(live)]
 
 
 def write(held: HeldCollection, asked: Write) -> int:

@@ -21,7 +21,7 @@ from paradox.planner.filter_check import check_filter
 from paradox.planner.settle import settle
 from paradox.router.gather import Ranking, answers_of
 from paradox.shard.build import Segment
-from paradox.shard.search import matching
+from paradox.shard.search import matching_of
 
 if TYPE_CHECKING:
     from paradox.node.database import OpenedCollection
@@ -187,12 +187,7 @@ def _views(held: HeldCollection, where: Filter | None, limits: Limits) -> list[t
     """Return, of each segment, the live rows that this collection owns and that match, as of now."""
     if where is not None:
         check_filter(where, held.engine.fields())
-    question = Question(vectors=None, where=where)
-    views: list[tuple[Segment, Mask]] = []
     turn: Any = held.committer.turn
     with turn:  # between two writes, so that the view is of one position
         taken = [(segment, segment.alive() & segment.owned()) for segment in held.engine.segments()]
-    for segment, live in taken:
-        mask = matching(segment, question)
-        views.append((segment, live if mask is None else live & mask[: len(live)]))
-    return views
+    return [(segment, matching_of(segment, live, where)) for segment, live in taken]

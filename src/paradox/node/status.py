@@ -53,7 +53,7 @@ def describe_collection(held: HeldCollection) -> dict[str, Any]:
                         "sealed": isinstance(segment, Sealed),
                         "rows": segment.rows,
                         "dead": segment.dead,
-                        "probed": any(column.probe_curve is not None for column in segment.vectors.values()),
+                        "probed": any(column.probed for column in segment.vectors.values()),
                     }
                     for segment in shard.segments
                     if segment.rows

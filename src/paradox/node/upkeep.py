@@ -25,7 +25,7 @@ from paradox.router import patience
 from paradox.shard.build import Layout, Segment, Source, alive_at, build_segment, forget_deaths
 from paradox.shard.container import Files, checksum
 from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
-from paradox.shard.probing import build_probe, lists_worth, measure_probe, measure_scan, sample_truth
+from paradox.shard.probing import build_probe, lists_worth, measure_probe, measure_scan, sample_truth, time_rows
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run, worth_sealing
 from paradox.space.balance import balance, is_crowded
@@ -211,11 +211,9 @@ class Upkeep:
         held = self._held
         for shard in held.engine.shards:
             for segment in shard.segments:
-                if isinstance(segment, Sealed) and segment.name not in self._finished:
-                    self._finished.add(segment.name)
-                    if self._finish(segment):
-                        self._write_manifest(held.manifest.position if held.manifest else 0, None)
-                        return True
+                if isinstance(segment, Sealed) and segment.name not in self._finished and self._finish(segment):
+                    self._write_manifest(held.manifest.position if held.manifest else 0, None)
+                    return True
         return False
 
     def _measure_routing(self) -> bool:
@@ -243,19 +241,25 @@ class Upkeep:
         return True
 
     def _finish(self, segment: Sealed) -> bool:
+        """Tell whether a manifest has more to say now. It says nothing of times, which are taken once a search has opened the codes."""
+        self._finished.add(segment.name)
         changed = False
         for vector, column in segment.vectors.items():
             if segment.rows < MEASURED_POINTS_MIN or column.spec.metric == "hamming" or column.present() is not None:
                 continue
-            main = vector == self._held.spec.main and not column.has_probe
-            if column.scan_curve is not None and not (main and lists_worth(segment, vector)):
-                continue
-            truth = sample_truth(column, seed=segment.rows)
-            column.scan_curve = measure_scan(column, column.scan, truth, elapsed_s=self._held.env.elapsed_s)
-            column.choices.clear()  # they were made without it
-            if main and (lists := lists_worth(segment, vector)):
-                self._add_probe(segment, vector, truth, lists)
-            changed = True
+            truth = None
+            if column.scan_curve is None:
+                truth = sample_truth(column, seed=segment.rows)
+                column.scan_curve, changed = measure_scan(column, column.scan, truth), True
+                column.choices.clear()  # they were made without it
+            if not column.opened:
+                self._finished.discard(segment.name)
+            else:
+                time_rows(column, self._held.env.elapsed_s)
+            if vector == self._held.spec.main and not column.has_probe and (lists := lists_worth(segment, vector)):
+                self._add_probe(segment, vector, truth or sample_truth(column, seed=segment.rows), lists)
+                time_rows(column, self._held.env.elapsed_s)
+                changed = True
         return changed
 
     def _add_probe(self, segment: Sealed, vector: str, truth: Any, lists: int) -> None:
@@ -265,7 +269,7 @@ class Upkeep:
         self._store.delete(f"{SEGMENTS}{segment.name}/{name}")  # left by a crash before a manifest could name it
         self._store.adopt(f"{SEGMENTS}{segment.name}/{name}", path)
         index = held.kernels.load_probe(segment.folder / name, segment.rows, column.spec.dimensions)
-        column.adopt_probe(measure_probe(index, truth, lists=lists, elapsed_s=held.env.elapsed_s))
+        column.adopt_probe(measure_probe(index, truth, lists=lists))
 
     # -- regions
 

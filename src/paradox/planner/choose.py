@@ -1,7 +1,7 @@
 """Choosing how to search one segment: score the matches exactly, scan every code, or probe the nearest regions. Pure arithmetic.
 
-The promise is recall; among the ways that keep it the cheapest is taken, by what a row took where the segment was measured, else by
-`Costs`. Filtered searches never probe: a filter can leave the neighbours of a query anywhere, and only ways that see every allowed row
+The promise is recall; among the ways that keep it the cheapest is taken, by what a row takes on this machine where that was timed, else
+by `Costs`. Filtered searches never probe: a filter can leave the neighbours of a query anywhere, and only ways that see every allowed row
 hold recall at every selectivity.
 """
 
@@ -20,7 +20,7 @@ CAUTION = 0.3
 DOUBT = 0.1
 """The part of the misses that a question allows which may be expected before an index is asked again, deeper."""
 AGAIN = 0.3
-"""How often it is, where a segment's own points do not show that a depth suffices."""
+"""How often it is, where a segment's own points do not show that a depth suffices; among depths the one that avoids that is taken."""
 SCAN_DEFAULT = (
     Reading(probes=0, depth=2.0, recall=0.985),
     Reading(probes=0, depth=4.0, recall=0.996),
@@ -48,7 +48,10 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Terrain(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a segment before it is searched. allowed: rows that pass the filter and live, None = no filter and none dead."""
+    """What is known of a segment before it is searched. allowed: rows that pass the filter and live, None = no filter and none dead.
+
+    scan_row_us, list_row_us: microseconds that a row takes here, one query alone; 0 = not timed yet.
+    """
 
     rows: int
     dimensions: int
@@ -56,6 +59,8 @@ class Terrain(msgspec.Struct, frozen=True, kw_only=True):
     filtered: bool
     scan_curve: Curve | None
     probe_curve: Curve | None
+    scan_row_us: float = 0.0
+    list_row_us: float = 0.0
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,23 +89,24 @@ def choose(terrain: Terrain, *, k: int, recall: float, exact: bool, costs: Costs
         _unmeasured(terrain.rows) if terrain.scan_curve is None else terrain.scan_curve.readings,
         k=k,
         recall=recall,
-        base_us=costs.call_us + terrain.rows * masked * _row_us(terrain.scan_curve, costs.scan_row_us * size),
+        base_us=costs.call_us + terrain.rows * masked * (terrain.scan_row_us or costs.scan_row_us * size),
         probe_us=0.0,
         rescore_us=costs.rescore_us * size,
         sure=terrain.scan_curve is not None and terrain.allowed is None,
     )
     ways, lists = [every, scan], terrain.probe_curve
-    if lists is not None and (lists.whole or not terrain.filtered):
+    packed = lists is not None and lists.listed >= terrain.rows
+    if lists is not None and (packed or not terrain.filtered):
         ways.append(
             _by_curve(
-                "packed" if lists.whole else "probe",
+                "packed" if packed else "probe",
                 lists.readings,
                 k=k,
                 recall=recall,
                 base_us=costs.probe_call_us,
-                probe_us=lists.listed * masked * _row_us(lists, costs.probe_row_us * size),
+                probe_us=lists.listed * masked * (terrain.list_row_us or costs.probe_row_us * size),
                 rescore_us=costs.rescore_us * size,
-                sure=lists.whole and terrain.allowed is None,
+                sure=packed and terrain.allowed is None,
             )
         )
     kept = [way for way in ways if way.recall >= cautious(recall)]
@@ -115,10 +121,6 @@ def cautious(recall: float) -> float:
 def is_sure(shown: float, asked: float) -> bool:
     """Tell whether the recall that a segment's own points showed leaves no doubt that a look has found what was asked for."""
     return shown >= 1 - DOUBT * (1 - asked)
-
-
-def _row_us(curve: Curve | None, typical_us: float) -> float:
-    return typical_us if curve is None or not curve.row_us else curve.row_us
 
 
 def _unmeasured(rows: int) -> tuple[Reading, ...]:
@@ -138,10 +140,12 @@ def _by_curve(
             probes=reading.probes,
             depth=(depth := max(DEPTH_MIN, round(reading.depth * max(k, NEIGHBOURS)))),
             recall=reading.recall,
-            cost_us=(base_us + reading.probes * probe_us) * (1 + AGAIN * (sure and not is_sure(reading.recall, recall)))
-            + depth * rescore_us,
+            cost_us=base_us + reading.probes * probe_us + depth * rescore_us,
         )
         for reading in readings
     ]
+    again_us = AGAIN * (base_us + probe_us) if sure else 0.0
     kept = [choice for choice in choices if choice.recall >= cautious(recall)]
-    return min(kept, key=lambda choice: choice.cost_us) if kept else max(choices, key=lambda choice: choice.recall)
+    if not kept:
+        return max(choices, key=lambda choice: choice.recall)
+    return min(kept, key=lambda choice: choice.cost_us + (0.0 if is_sure(choice.recall, recall) else again_us))

@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 import msgspec
 import xxhash
 
-from paradox.errors import LogUnavailable, NodesUnreachable, StoreClosed
+from paradox.errors import DeadlineExceeded, LogUnavailable, NodesUnreachable, StoreClosed
+from paradox.model.queries import Consistency
 from paradox.model.topology import node_subject
 from paradox.ports.bus import Bus, Silence
 from paradox.ports.env import Env
 from paradox.router.layout import Layout
 from paradox.router.nodes import Nodes
-from paradox.wire.operations import Asked, Barrier, LookAt, NextPage, pack_operation, unpack_reply
+from paradox.wire.operations import Asked, Barrier, LookAt, NextPage, ScrollShards, pack_operation, unpack_reply
 
 HEDGE_READ_S, HEDGE_WRITE_S = 0.25, 3.0
 """How long one node may take before a second is asked too. A write carries a name, so that it is done once: see `entries.Once`."""
@@ -25,6 +26,10 @@ ASKED_MAX = 3
 """Nodes that are asked one thing."""
 Replies: TypeAlias = dict[str, dict[str, Any]]
 """By node."""
+
+
+def _never(_: Replies) -> bool:
+    return False
 
 
 class Asker:
@@ -45,34 +50,52 @@ class Asker:
         """Wait a moment before asking again."""
         self._bus.wait(AGAIN_S)
 
-    def at_once(self, asked: Any, layout: Layout, *, agree: Callable[[Replies], bool]) -> Replies:
-        """Ask the nodes of all shards for what they hold, and again while what they say does not agree: see `agreeing`.
+    def at_once(self, asked: Any, layout: Layout, *, level: Consistency, whole: Callable[[Replies], bool] = _never) -> Replies:
+        """Ask the nodes of all shards for what they hold, so that no point is missed or seen twice because somebody writes meanwhile.
 
-        Who writes meanwhile keeps nodes from standing at one position; then they are asked for how they stood at one. Raises
-        NodesUnreachable when nobody can answer for some points.
+        Nodes that stand at different positions of the log are asked again; beside somebody who never pauses, for how they stood at one
+        position that all keep for a moment. At "session" they answer as they are when they cannot come to one in time, as when the log
+        does not answer; at "eventual" they always do, but none so far behind another that a point which was moved as it is stands on
+        neither. whole: whether replies are enough though they are of different positions. Raises NodesUnreachable when nobody can
+        answer for some points; at "strong" also when nodes do not come to one position.
         """
-        until = self._env.elapsed_s() + self._timeout_s
-        catches_up = True
+        first, until, kept = asked, self._env.elapsed_s() + self._timeout_s, False
         while True:
-            replies = self._of_shards(asked, layout, until_s=until)
-            if replies and agree(replies):
+            try:
+                replies = self._of_shards(asked, layout)
+            except (LogUnavailable, DeadlineExceeded):
+                if level != "session" or asked is first:
+                    raise
+                asked, level, until = first, "eventual", self._env.elapsed_s() + self._timeout_s
+                continue
+            if replies and (whole(replies) or _agree(replies, level)):
                 return replies
-            if self._env.elapsed_s() >= until:
-                raise unreachable("a node does not follow the log")
+            self._leave(asked, replies)
+            if self._env.elapsed_s() >= until and (kept or level == "eventual"):
+                if level != "session":
+                    raise unreachable("nodes do not follow the log")
+                asked, level, until = first, "eventual", self._env.elapsed_s() + self._timeout_s
+                continue
             if not replies:
                 self.pause()  # a node has just come, or a shard
-            at, last = 0, max((reply["position"] for reply in replies.values()), default=asked.after)
-            if not catches_up:
+            at, far = 0, "moved" if level == "eventual" else "position"
+            if asked is not first and not asked.at and level != "eventual":
+                kept = True
                 with suppress(LogUnavailable):  # then nobody writes
                     at = self.one(Barrier(collection=asked.collection, kept=True), self.writers(asked.collection))
-            asked = msgspec.structs.replace(asked, after=max(asked.after, last), at=at)
-            catches_up = not catches_up
+            asked = msgspec.structs.replace(first, after=max(first.after, *(one[far] for one in replies.values()), 0), at=at)
 
-    def _of_shards(self, asked: Any, layout: Layout, *, until_s: float) -> Replies:
+    def _leave(self, asked: Any, replies: Replies) -> None:
+        """Let nodes forget scrolls that nobody will read."""
+        if isinstance(asked, ScrollShards):
+            self.nodes_say({node: NextPage(scroll=one["found"], leave=True) for node, one in replies.items()}, timeout_s=REPLY_S)
+
+    def _of_shards(self, asked: Any, layout: Layout) -> Replies:
         """Ask every shard's node, each point by whoever answers for it while others are down. Raises NodesUnreachable.
 
         Of a position that is kept for a moment: nothing where a node that should answer does not have it any more.
         """
+        until = self._env.elapsed_s() + self._timeout_s
         while True:
             holders = self.nodes.holders(layout.id, layout.spec.shards)
             down = sorted(set(range(layout.spec.shards)) - holders.keys())
@@ -86,7 +109,7 @@ class Asker:
                     return replies
                 if asked.at:
                     return {}
-            if self._env.elapsed_s() >= until_s:
+            if self._env.elapsed_s() >= until:
                 raise unreachable(f"shards {down} of {asked.collection!r} are on no node that lives")
             self.pause()
 
@@ -177,15 +200,9 @@ class Asker:
         return alive
 
 
-def agreeing(consistency: str) -> Callable[[Replies], bool]:
-    """Return what tells whether replies are enough at a level of consistency.
-
-    At "eventual" none may be so far behind another that a point is seen by neither because it was moved to another shard as it is. At
-    the others all must stand at one position, so that no point is missed or seen twice because somebody replaces it meanwhile.
-    """
-    if consistency == "eventual":
-        return lambda replies: max(one["moved"] for one in replies.values()) <= min(one["position"] for one in replies.values())
-    return lambda replies: len({one["position"] for one in replies.values()}) == 1
+def _agree(replies: Replies, level: Consistency) -> bool:
+    positions = {one["position"] for one in replies.values()}
+    return len(positions) == 1 or (level == "eventual" and max(one["moved"] for one in replies.values()) <= min(positions))
 
 
 def unreachable(reason: str) -> NodesUnreachable:

@@ -27,7 +27,7 @@ from paradox.model.admit import check_keys, check_payloads
 from paradox.model.entries import Once
 from paradox.model.filters import Filter
 from paradox.model.points import Key, id_of, made_keys
-from paradox.model.queries import Answer, Answers, Plan, Question
+from paradox.model.queries import Answer, Answers, Consistency, Plan, Question
 from paradox.model.schema import CollectionSpec, Limits
 from paradox.model.topology import shard_name
 from paradox.planner.filter_check import check_filter
@@ -35,7 +35,7 @@ from paradox.planner.settle import settle
 from paradox.ports.bus import Bus
 from paradox.ports.env import Env
 from paradox.router import together
-from paradox.router.asking import Asker, Replies, agreeing, unreachable
+from paradox.router.asking import Asker, Replies, unreachable
 from paradox.router.joining import measured, picked, place_of_newest, plan_of
 from paradox.router.layout import Layout, Told
 from paradox.router.visiting import Visits
@@ -366,15 +366,15 @@ class ClusterTransport:
         asked = FetchKeys(collection=name, keys=keys, with_vectors=operation.with_vectors, using=using, after=operation.after)
         return self._fetch(asked, operation.consistency)
 
-    def _fetch(self, operation: FetchKeys, consistency: str = "session") -> Answer:
+    def _fetch(self, operation: FetchKeys, level: Consistency = "session") -> Answer:
         """Return points by id: the nodes are asked all at once, and two of them may have one. One that is found was there all the while."""
         keys = dict.fromkeys(operation.keys)
-        may_miss = agreeing(consistency)
 
-        def agree(replies: Replies) -> bool:
-            return may_miss(replies) or len({key for one in replies.values() for key in one["found"].keys}) == len(keys)
+        def whole(replies: Replies) -> bool:
+            return len({key for one in replies.values() for key in one["found"].keys}) == len(keys)
 
-        answers = [one["found"] for one in self._asker.at_once(operation, self._layout(operation.collection), agree=agree).values()]
+        replies = self._asker.at_once(operation, self._layout(operation.collection), level=level, whole=whole)
+        answers = [one["found"] for one in replies.values()]
         place = place_of_newest(answers)
         return picked(answers, [place[key] for key in keys if key in place])
 
@@ -383,11 +383,11 @@ class ClusterTransport:
             self._layout(operation.collection)
             self._check_filter(operation.collection, operation.where)
         asked = CountShards(collection=operation.collection, shards=[], down=[], where=operation.where, after=operation.after)
-        agree = agreeing(operation.consistency)
-        return sum(one["found"] for one in self._asker.at_once(asked, self._layout(operation.collection), agree=agree).values())
+        replies = self._asker.at_once(asked, self._layout(operation.collection), level=operation.consistency)
+        return sum(one["found"] for one in replies.values())
 
     def _find(self, operation: FindKeys) -> list[Key]:
-        replies = self._asker.at_once(operation, self._layout(operation.collection), agree=agreeing("strong"))
+        replies = self._asker.at_once(operation, self._layout(operation.collection), level="strong")
         return [key for one in replies.values() for key in one["found"]]
 
     def _scroll(self, operation: ops.ScrollPoints) -> ops.Scroll:
@@ -397,7 +397,7 @@ class ClusterTransport:
             self._check_filter(name, operation.where)
         fields = {field: getattr(operation, field) for field in ops.ScrollPoints.__struct_fields__ if field != "consistency"}
         asked = ScrollShards(shards=[], down=[], **fields)
-        replies = self._asker.at_once(asked, self._layout(name), agree=agreeing(operation.consistency))
+        replies = self._asker.at_once(asked, self._layout(name), level=operation.consistency)
         position = min(one["position"] for one in replies.values())
         scrolls = [(node, one["found"]) for node, one in replies.items()]
         return ops.Scroll(answers=self._pages(scrolls), total=sum(one["total"] for one in replies.values()), position=position)

@@ -42,6 +42,8 @@ class GrowingVectors:
         self.probe: Index | None = None
         self.scan_curve: Curve | None = None
         self.probe_curve: Curve | None = None
+        self.probed = False
+        self.scan_row_us = self.list_row_us = 0.0
         self.choices: dict[tuple[int, int, float, bool], Choice] = {}
 
     def append(self, vectors: NDArray[Any], present: Mask | None) -> None:

@@ -1,4 +1,6 @@
-"""Probing: the index of a sealed segment that reads only some regions, and the recall that its own points show for each effort."""
+"""Probing: the index of a sealed segment that has codes in lists, of its regions or of all rows, and the recall that its own points show
+for each effort.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from paradox.model.points import Matrix, Rows
 from paradox.model.recall import Curve, Reading
 from paradox.model.topology import RegionMap
+from paradox.planner.choose import Costs
 from paradox.ports.index import Index
 from paradox.ports.kernels import Kernels
 from paradox.shard.build import SPILL_LISTS
@@ -49,8 +52,7 @@ def lists_worth(segment: Sealed, vector: str) -> int:
         return 0
     if segment.rows >= PROBE_POINTS_MIN and len(segment.region_names) >= 2 * SPILL_LISTS:
         return len(segment.region_names)
-    slow = column.scan_curve is not None and column.scan_curve.row_us > SLOW_ROW_US * column.spec.dimensions / 256
-    return 1 if slow and segment.rows >= PACKED_POINTS_MIN else 0
+    return 1 if segment.rows >= PACKED_POINTS_MIN and column.scan_row_us > SLOW_ROW_US * column.spec.dimensions / 256 else 0
 
 
 def build_probe(segment: Sealed, vector: str, regions: RegionMap | None, kernels: Kernels) -> Path:
@@ -105,33 +107,44 @@ def queries_to(vectors: SealedVectors, own: Rows) -> Matrix:
     return vectors.matrix()[own]
 
 
-def measure_probe(index: Index, truth: tuple[Matrix, Rows, Rows], *, lists: int, elapsed_s: Clock) -> Curve:
-    """Return recall for each effort of an index of lists, and what a row takes. Cost: SAMPLE searches an effort."""
+def measure_probe(index: Index, truth: tuple[Matrix, Rows, Rows], *, lists: int) -> Curve:
+    """Return recall for each effort of an index of lists. Cost: SAMPLE searches an effort."""
     queries, own, neighbours = truth
     readings: list[Reading] = []
     for probes in [*(p for p in PROBES if p < lists), lists]:
         readings.extend(_measure(index, queries, own, neighbours, probes=probes))
         if readings[-1].recall >= 0.998:
             break
-    listed = (SPILL_LISTS if lists > 1 else 1) * len(index) / lists
-    probes = readings[-1].probes
-    row_us = _quickest_us(index, queries, probes, elapsed_s) / (probes * listed)
-    return Curve(readings=tuple(readings), listed=listed, sample=len(own), whole=lists == 1, row_us=row_us)
+    return Curve(readings=tuple(readings), listed=(SPILL_LISTS if lists > 1 else 1) * len(index) / lists, sample=len(own))
 
 
-def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows], *, elapsed_s: Clock) -> Curve:
-    """Return recall for each depth of a scan index, and what a row takes. Cost: SAMPLE searches a depth."""
+def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows, Rows]) -> Curve:
+    """Return recall for each depth of a scan index. Cost: SAMPLE searches a depth."""
     _, own, neighbours = truth
     asked = query_form(queries_to(vectors, own) * vectors.inverse()[own][:, None], vectors.spec.metric, vectors.form)
-    readings = tuple(_measure(index, asked, own, neighbours))
-    row_us = _quickest_us(index, asked, 0, elapsed_s) / len(index)
-    return Curve(readings=readings, listed=float(len(index)), sample=len(own), row_us=row_us)
+    return Curve(readings=tuple(_measure(index, asked, own, neighbours)), listed=float(len(index)), sample=len(own))
+
+
+def time_rows(vectors: SealedVectors, elapsed_s: Clock) -> None:
+    """Note what a row takes on this machine, in a scan and in lists, where there are enough. Cost: TIMED searches of each, of one query."""
+    rows = len(vectors.matrix())
+    if rows < PACKED_POINTS_MIN:
+        return
+    own = np.linspace(0, rows - 1, TIMED, dtype=np.int64)
+    unit = queries_to(vectors, own) * vectors.inverse()[own][:, None]
+    asked, costs = query_form(unit, vectors.spec.metric, vectors.form), Costs()
+    vectors.scan_row_us = max(0.0, _quickest_us(vectors.scan, asked, 0, elapsed_s) - costs.call_us) / rows
+    lists, curve = vectors.probe, vectors.probe_curve
+    if lists is not None and curve is not None:
+        probes = curve.readings[-1].probes
+        listed = min(probes * curve.listed, SPILL_LISTS * rows)
+        vectors.list_row_us = max(0.0, _quickest_us(lists, unit, probes, elapsed_s) - costs.probe_call_us) / listed
+    vectors.choices.clear()  # they were made without it
 
 
 def _quickest_us(index: Index, queries: Matrix, probes: int, elapsed_s: Clock) -> float:
-    """Return the microseconds of a search for one query, alone."""
     took = []
-    for query in np.ascontiguousarray(queries[:TIMED], dtype=np.float32):
+    for query in np.ascontiguousarray(queries, dtype=np.float32):
         began = elapsed_s()
         index.search(query[None], 2 * NEIGHBOURS, probes=probes)
         took.append(elapsed_s() - began)

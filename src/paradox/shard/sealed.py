@@ -62,6 +62,7 @@ class SealedVectors:
         self._probe: Index | None = None
         self.scan_curve: Curve | None = None
         self.probe_curve: Curve | None = None
+        self.scan_row_us = self.list_row_us = 0.0
         self.choices: dict[tuple[int, int, float, bool], Choice] = {}
         self.has_probe = (self._folder / probe_file(name)).exists()
 
@@ -111,7 +112,7 @@ class SealedVectors:
 
     @property
     def probe(self) -> Index | None:
-        """The index that reads the nearest regions only, or None when the segment has none or its file is damaged."""
+        """The index that has codes in lists, or None when the segment has none or its file is damaged."""
         if self._probe is None and self.has_probe:
             with self._opening:
                 if self._probe is None and self.has_probe:
@@ -121,7 +122,13 @@ class SealedVectors:
                     except (OSError, ValueError):
                         self.has_probe = False
                         self.probe_curve = None
+                        self.choices.clear()
         return self._probe
+
+    @property
+    def probed(self) -> bool:
+        """Whether there are lists of regions, of which a search may read some."""
+        return self.probe_curve is not None and self.probe_curve.listed < len(self._matrix)
 
     def adopt_probe(self, curve: Curve) -> None:
         """Begin to use the probe file that was just put in place."""

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from paradox.model.filters import Filter
 from paradox.model.points import Mask, Rows
 from paradox.model.queries import Question
 from paradox.planner.choose import DOUBT, Choice, Costs, Terrain, choose, is_sure
@@ -69,8 +70,22 @@ def matching(segment: Segment, question: Question) -> Mask | None:
     return _evaluate(segment, question)
 
 
-def _evaluate(segment: Segment, question: Question) -> Mask:
+def matching_of(segment: Segment, live: Mask, where: Filter | None) -> Mask:
+    """Return which of the rows that lived at a moment match a filter. The segment may have grown since."""
+    if where is None:
+        return live
+    question = Question(vectors=None, where=where)
+    mask = matching(segment, question)
+    if segment.rows > len(live):  # a key's newest row came later, and says nothing of the one that lived
+        mask = _evaluate(segment, question, newest=False)
+    return live if mask is None else live & mask[: len(live)]
+
+
+def _evaluate(segment: Segment, question: Question, *, newest: bool = True) -> Mask:
+    """newest: of a growing segment's rows with one key, the newest one may stand for all where that is quicker."""
     own = segment.own()
+    if not newest:
+        own = msgspec.structs.replace(own, find=None)
     mask = np.ones(len(own.at_us), dtype=np.bool_)
     if question.between_us is not None:
         low, high = question.between_us
@@ -144,6 +159,8 @@ def _choose(
         filtered=filtered,
         scan_curve=vectors.scan_curve,
         probe_curve=vectors.probe_curve,
+        scan_row_us=vectors.scan_row_us,
+        list_row_us=vectors.list_row_us,
     )
     choice = choose(terrain, k=question.k, recall=question.recall, exact=question.exact, costs=costs)
     if allowed is None:
@@ -189,7 +206,7 @@ def _by_index(look: _Look, queries: NDArray[Any]) -> Found:
     vectors, choice, metric = look.vectors, look.choice, look.vectors.spec.metric
     index = vectors.probe if choice.way in LISTED else vectors.scan
     if index is None:
-        index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0)
+        index, choice = vectors.scan, msgspec.structs.replace(choice, way="scan", probes=0, recall=0.0)  # nothing is known of this depth
     asked = np.ascontiguousarray(query_form(queries, metric, vectors.form) if choice.way == "scan" else queries)
     offer = _offer(look, index, asked, choice)
     found, doubtful = rescore(vectors, queries, offer.rows), offer.crowded

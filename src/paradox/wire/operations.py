@@ -117,9 +117,10 @@ class ScrollShards(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NextPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The next page of a scroll. Reply: Answer; None after the last."""
+    """The next page of a scroll. leave: it is not read any further. Reply: Answer; None after the last."""
 
     scroll: str
+    leave: bool = False
 
 
 class Barrier(msgspec.Struct, frozen=True, kw_only=True):

@@ -210,9 +210,9 @@ def bytes_read(visit: Visit, dimensions: int) -> float:
     code = dimensions * CODE_BITS / 8
     if choice.way == "scan":
         return segment.rows * code + rescored
-    if choice.way == "probe":
+    if choice.way in ("probe", "packed"):
         column: Any = next(iter(segment.vectors.values()))
-        regions = 0 if column.probe_curve is None else len(segment.region_names)  # type: ignore[union-attr]
+        regions = len(segment.region_names) if column.probed else 0  # type: ignore[union-attr]
         listed = 0.0 if column.probe_curve is None else column.probe_curve.listed
         return (
             choice.probes * listed * (code / 2 + 8) + regions * dimensions * 4.0 + rescored
