@@ -13,6 +13,7 @@ from paradox.model.queries import Coverage
 from paradox.node import parts
 from paradox.node.done import Done
 from paradox.node.held import HeldCollection
+from paradox.node.member import Member
 from paradox.node.snapshots import KEPT, Snapshots
 from paradox.router.layout import Layout
 from paradox.router.scatter import Scatter
@@ -77,7 +78,9 @@ def a_node_skips_an_entry(patch: pytest.MonkeyPatch, _: World) -> None:
 
 
 def reads_do_not_wait_for_what_was_written(patch: pytest.MonkeyPatch, _: World) -> None:
+    """Shows where nodes are not told that the log grows and read it now and then, which alone does no harm."""
     patch.setattr(parts, "prepare", lambda *_: None)
+    patch.setattr(Member, "_appended", lambda *_: None)
 
 
 def answers_leave_out_who_is_down(patch: pytest.MonkeyPatch, _: World) -> None:
