@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from engine.small import SMALL, opened, settle
+from engine.small import IDLE_AFTER_S, SETTLED_WITHIN_S, SMALL, opened, settle
+from paradox.model.schema import Limits
 from paradox.node.embedded import EmbeddedDatabase
-from paradox.shard.sealed import Sealed
+from paradox.shard.sealed import Sealed, SealedVectors
 
 LIMITS = msgspec.structs.replace(SMALL, growing_points_max=400)
 
@@ -56,3 +58,35 @@ def test_points_that_came_beside_sealed_ones_are_sealed_too(tmp_path: Path, monk
         notes.add(ids=range(590, 700), vectors=vectors[590:])
         settle(embedded)
         assert rows_of(embedded) == ([700], 0)
+
+
+def test_what_a_row_takes_is_timed_once_a_search_has_opened_the_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paradox.shard.probing.PACKED_POINTS_MIN", 16_000)
+    monkeypatch.setattr("paradox.shard.probing.SLOW_ROW_US", 0.0)  # as if this processor were slow
+    limits, vectors = Limits(growing_points_max=16_000), np.random.default_rng(3).normal(size=(16_000, 128))
+    database, embedded = opened(tmp_path, limits=limits)
+    with database:
+        database.collection("notes", dimensions=128).add(ids=range(16_000), vectors=vectors)
+        settle(embedded)
+        column = column_of(embedded)
+        assert column.has_probe
+        assert not column.probed  # one list, of all rows
+        assert min(column.scan_row_us, column.list_row_us) > 0
+    database, embedded = opened(tmp_path, limits=limits)
+    with database:
+        notes, column = database["notes"], column_of(embedded)
+        settle(embedded)
+        assert column.scan_row_us == 0, "codes are opened for the time they take alone"
+        assert notes.search(vectors[7], k=1)[0].id == 7
+        until = time.monotonic() + SETTLED_WITHIN_S
+        while not column.list_row_us:
+            assert time.monotonic() < until, "it is never timed"
+            time.sleep(IDLE_AFTER_S)  # nobody tells that it was
+        assert column.scan_row_us > 0
+        assert notes.search(vectors[7], k=1)[0].id == 7
+
+
+def column_of(embedded: EmbeddedDatabase) -> SealedVectors:
+    """Return the vectors of the only sealed segment."""
+    [segment] = [one for one in embedded.opened("notes").held.engine.segments() if isinstance(one, Sealed)]
+    return segment.vectors["vector"]
