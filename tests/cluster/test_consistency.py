@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from cluster.members import LOOK_S, WAIT_S, Members, members
 from engine.clusters import Clusters
 from log_servers import LogServers
 from paradox.client.sync import Collection
-from paradox.errors import PointMissing
+from paradox.errors import LogUnavailable, PointMissing
 from paradox.model.entries import Barrier
 from paradox.model.schema import Limits
+from paradox.node.held import HeldCollection
 from paradox.node.member import Member
 from paradox.node.roles import connect_cluster
 from paradox.wire.codec import decode
@@ -86,6 +88,30 @@ def test_a_node_that_lags_answers_nothing_older_than_was_asked_for(
             with pytest.raises(PointMissing):
                 other.update(53, {"n": 1})
         nodes.wait_until_equal("points")
+
+
+def test_reads_go_on_as_nodes_stand_while_the_log_does_not_answer(
+    servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(_: HeldCollection) -> None:
+        raise LogUnavailable("no log server answers", hint="wait")
+
+    with members(servers, tmp_path) as nodes:
+        made = nodes.connect().collection("points", dimensions=DIMENSIONS, shards=3, copies=2)
+        made.add(ids=range(4), vectors=HERE, payload=[{"n": n} for n in range(4)])
+        nodes.wait_until_equal("points")
+        with a_node_that_lags(nodes, monkeypatch):
+            made.add(ids=[4], vectors=HERE[:1], payload={"n": 4})
+            assert len({nodes.position(number, "points") for number in nodes.running}) > 1, "no node lags"
+            monkeypatch.setattr(HeldCollection, "refresh", unanswered)
+            read = nodes.connect()["points"]
+            for consistency in ("session", "eventual"):
+                assert read.count(consistency=consistency) in (4, 5)
+                assert len(list(read.scroll(consistency=consistency))) in (4, 5)
+                assert not read.get(99, consistency=consistency)
+            for ask in (read.count, read.scroll, partial(read.get, 99)):
+                with pytest.raises(LogUnavailable, match="no log server answers"):
+                    list(ask(consistency="strong"))  # type: ignore[call-overload]
 
 
 def test_readers_share_barriers_and_their_log_is_trimmed(servers: LogServers, tmp_path: Path) -> None:
