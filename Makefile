@@ -14,7 +14,7 @@ help: ## List what can be made
 demo: .venv/.ready-demo ## Take the guided tour on 236 years of speeches
 	$(BIN)/paradox demo
 
-test: lint ## Check style, types, imports and behaviour, in fifteen minutes or less
+test: lint ## Check style, types, imports and behaviour, in 15 to 25 minutes
 	$(BIN)/paradox sim --seconds $(SIM_SECONDS)
 	$(BIN)/python -m pytest
 
