@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from engine.small import IDLE_AFTER_S, SETTLED_WITHIN_S, SMALL, opened, settle
 from paradox.model.schema import Limits
 from paradox.node.embedded import EmbeddedDatabase
+from paradox.planner.choose import Costs
 from paradox.shard.sealed import Sealed, SealedVectors
 
 LIMITS = msgspec.structs.replace(SMALL, growing_points_max=400)
@@ -63,6 +65,7 @@ def test_points_that_came_beside_sealed_ones_are_sealed_too(tmp_path: Path, monk
 def test_what_a_row_takes_is_timed_once_a_search_has_opened_the_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paradox.shard.probing.PACKED_POINTS_MIN", 16_000)
     monkeypatch.setattr("paradox.shard.probing.SLOW_ROW_US", 0.0)  # as if this processor were slow
+    monkeypatch.setattr("paradox.shard.probing.Costs", partial(Costs, call_us=0.0, probe_call_us=0.0))  # these rows may take less
     limits, vectors = Limits(growing_points_max=16_000), np.random.default_rng(3).normal(size=(16_000, 128))
     database, embedded = opened(tmp_path, limits=limits)
     with database:

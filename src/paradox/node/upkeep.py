@@ -254,7 +254,7 @@ class Upkeep:
                 column.choices.clear()  # they were made without it
             if not column.opened:
                 self._finished.discard(segment.name)
-            else:
+            elif not column.timed:
                 time_rows(column, self._held.env.elapsed_s)
             if vector == self._held.spec.main and not column.has_probe and (lists := lists_worth(segment, vector)):
                 self._add_probe(segment, vector, truth or sample_truth(column, seed=segment.rows), lists)

@@ -127,7 +127,7 @@ def measure_scan(vectors: SealedVectors, index: Index, truth: tuple[Matrix, Rows
 
 def time_rows(vectors: SealedVectors, elapsed_s: Clock) -> None:
     """Note what a row takes on this machine, in a scan and in lists, where there are enough. Cost: TIMED searches of each, of one query."""
-    rows = len(vectors.matrix())
+    rows, vectors.timed = len(vectors.matrix()), True
     if rows < PACKED_POINTS_MIN:
         return
     own = np.linspace(0, rows - 1, TIMED, dtype=np.int64)

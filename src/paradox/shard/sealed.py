@@ -63,6 +63,7 @@ class SealedVectors:
         self.scan_curve: Curve | None = None
         self.probe_curve: Curve | None = None
         self.scan_row_us = self.list_row_us = 0.0
+        self.timed = False
         self.choices: dict[tuple[int, int, float, bool], Choice] = {}
         self.has_probe = (self._folder / probe_file(name)).exists()
 
