@@ -11,9 +11,10 @@ import pytest
 from paradox.cli.bench import growth
 from paradox.cli.bench.corpus import Corpus
 from paradox.cli.bench.growth import Cost, exponents, judge_picks, measure_costs, repeat_with_noise
-from paradox.cli.bench.subject import COLLECTION
+from paradox.cli.bench.subject import COLLECTION, settle
 from paradox.client.sync import Database
 from paradox.node.embedded import EmbeddedDatabase, open_folder
+from paradox.shard import probing
 
 
 def cost(**changes: object) -> Cost:
@@ -56,18 +57,24 @@ def test_costs_are_measured_in_each_way_at_each_recall(small: Corpus, tmp_path: 
     assert all(measured.recall > 0.9 and measured.bytes_read > 0 for measured in costs)
 
 
-def test_other_costs_make_the_engine_choose_another_way(tmp_path: Path) -> None:
+def test_a_segment_with_lists_of_regions_is_read_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dice = np.random.default_rng(0)
+    monkeypatch.setattr(probing, "PROBE_POINTS_MIN", 10_000)
     transport = open_folder(str(tmp_path / "database"), read_only=False, origin="", timeout_s=5.0)
     assert isinstance(transport, EmbeddedDatabase)
-    vectors = dice.standard_normal((2_000, 256)).astype(np.float32)
+    centres = dice.standard_normal((40, 64))
+    vectors = (centres[dice.integers(0, 40, 20_000)] + 0.5 * dice.standard_normal((20_000, 64))).astype(np.float32)
     with Database(transport) as database:
-        database.collection(COLLECTION, dimensions=256).add(vectors=vectors)
+        database.collection(COLLECTION, dimensions=64).add(vectors=vectors)
+        settle(database)
         engine = transport.opened(COLLECTION).held.engine
-        usual = engine.costs
-        picked = []
-        for costs in (usual, msgspec.structs.replace(usual, exact_row_us=0.0), msgspec.structs.replace(usual, exact_row_us=1e6)):
-            growth.set_costs(engine, costs)
-            picked.append([visit.choice.way for visit in growth.visits_of(transport, vectors[:1], 0.9)])
-    assert picked[1] == ["exact"]
-    assert picked[2] == ["scan"]
+        usual, picked = engine.costs, {}
+        for way in growth.WAYS:
+            with growth.forced(engine, way):
+                picked[way] = {visit.choice.way for visit in growth.visits_of(transport, vectors[:1], 0.9)}
+        timed = [column.scan_row_us for segment in engine.segments() for column in segment.vectors.values()]
+    assert picked["scan"] == {"scan"}
+    assert picked["regions"] == {"probe"}
+    assert picked["planner"] <= {"scan", "probe"}
+    assert engine.costs == usual
+    assert growth.DEAR_US not in timed

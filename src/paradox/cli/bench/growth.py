@@ -2,9 +2,9 @@
 
     scan      every code of every segment is read
     regions   only the lists of the nearest regions are read, wherever a segment has such lists
-    planner   whatever the planner picks by its estimates
+    planner   whatever the planner picks by what it timed
 
-The first two are forced by telling the planner that the other costs far more than it does; recall is asked the same each time, and what was
+The first two are forced by telling the planner that a row takes far longer the other way; recall is asked the same each time, and what was
 reached is printed beside the cost. Sizes beyond the largest corpus are made by repeating its points with noise.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,6 @@ from paradox.cli.bench.subject import COLLECTION, answers_of, asking, settle
 from paradox.cli.bench.timing import measure
 from paradox.cli.screen import Screen, size
 from paradox.model.points import Matrix
-from paradox.planner.choose import Costs
 
 if TYPE_CHECKING:
     from paradox.node.embedded import EmbeddedDatabase
@@ -35,15 +36,9 @@ if TYPE_CHECKING:
 SIZES = (10_000, 100_000, 1_000_000)
 QUESTIONS = 200
 RECALLS = (0.9, 0.95, 0.99)
-DEAR = 1e6
-"""Times what it costs, so that it is done only where nothing else keeps the recall; how hard to probe is weighed as always."""
-WAYS: Mapping[str, Callable[[Costs], Costs]] = {
-    "scan": lambda costs: msgspec.structs.replace(costs, probe_call_us=math.inf),
-    "regions": lambda costs: msgspec.structs.replace(
-        costs, scan_row_us=costs.scan_row_us * DEAR, masked_row_us=costs.masked_row_us * DEAR, exact_row_us=costs.exact_row_us * DEAR
-    ),
-    "planner": lambda costs: costs,
-}
+WAYS = ("scan", "regions", "planner")
+DEAR_US = 1e6
+"""Told for a row that is not to be read: it is only where nothing else keeps the recall."""
 PICK_WITHIN = 1.2
 """The planner's pick must cost at most so many times what the better way costs."""
 NOISE = 0.35
@@ -165,29 +160,48 @@ def measure_costs(corpus: Corpus, folder: Path, tell: Tell, *, duration_s: float
             collection.add(ids=np.arange(start, stop), vectors=np.array(corpus.vectors[start:stop]))
         tell(f"  settled after {settle(database):.0f} s")
         engine = transport.opened(COLLECTION).held.engine
-        usual = engine.costs
-        for asked in RECALLS:
-            for way, price in WAYS.items():
-                set_costs(engine, price(usual))
+        for asked, way in product(RECALLS, WAYS):
+            with forced(engine, way):
                 found = answers_of(collection, corpus.questions, asked)
                 speed = measure(asking(collection, corpus.questions, asked), duration_s=duration_s)
                 visits = visits_of(transport, corpus.questions[:1], asked)
-                yield Cost(
-                    points=len(corpus),
-                    way=way,
-                    asked=asked,
-                    recall=recall(found, corpus.truth, corpus.vectors, corpus.questions),
-                    p50_ms=speed.p50_ms,
-                    per_s=speed.per_s,
-                    bytes_read=sum(bytes_read(visit, corpus.vectors.shape[1]) for visit in visits),
-                    segments=_count([visit.choice.way for visit in visits]),
-                )
-        set_costs(engine, usual)
+            yield Cost(
+                points=len(corpus),
+                way=way,
+                asked=asked,
+                recall=recall(found, corpus.truth, corpus.vectors, corpus.questions),
+                p50_ms=speed.p50_ms,
+                per_s=speed.per_s,
+                bytes_read=sum(bytes_read(visit, corpus.vectors.shape[1]) for visit in visits),
+                segments=_count([visit.choice.way for visit in visits]),
+            )
 
 
-def set_costs(engine: Scatter, costs: Costs) -> None:
-    """Let the engine plan by these costs from now on, and forget what it chose by others."""
-    engine.costs = costs
+@contextmanager
+def forced(engine: Scatter, way: str) -> Iterator[None]:
+    """Have the segments that hold lists of regions read one way, at whatever effort keeps the recall; the planner's own way is one too."""
+    usual = engine.costs
+    columns = [(column, segment.rows) for segment in engine.segments() for column in segment.vectors.values()]
+    listed = [column for column, rows in columns if column.probe_curve is not None and column.probe_curve.listed < rows]
+    timed = [(column.scan_row_us, column.list_row_us) for column in listed]
+    if way == "regions":
+        engine.costs = msgspec.structs.replace(usual, exact_row_us=math.inf)
+    for column in listed:
+        if way == "regions":
+            column.scan_row_us = DEAR_US
+        elif way == "scan":
+            column.list_row_us = DEAR_US
+    try:
+        _forget_choices(engine)
+        yield
+    finally:
+        engine.costs = usual
+        for column, (scan_row_us, list_row_us) in zip(listed, timed, strict=True):
+            column.scan_row_us, column.list_row_us = scan_row_us, list_row_us
+        _forget_choices(engine)
+
+
+def _forget_choices(engine: Scatter) -> None:
     for segment in engine.segments():
         for column in segment.vectors.values():
             column.choices.clear()
