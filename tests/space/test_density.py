@@ -139,6 +139,15 @@ def test_regions_that_are_made_anew_on_a_node_leave_those_of_others_alone_and_st
     assert np.mean(after == home[np.isin(home, (1, 2))]) >= 0.8
 
 
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_shard_of_several_segments_has_no_more_regions_than_one_of_a_full_segment(shards: int) -> None:
+    limits = Limits()
+    full = sizes(limits, shards * limits.segment_points_max, shards)
+    several = sizes(limits, 10 * shards * limits.segment_points_max, shards)
+    assert (several.meant, several.most) == (10 * full.meant, 10 * full.most)
+    assert several.least < several.meant / 2
+
+
 @pytest.mark.parametrize("shards", [1, 4, 16])
 def test_shards_have_enough_regions_to_tell_them_apart(shards: int) -> None:
     points = Clusters("cosine", seed=9, dimensions=16).draw(20_000)
@@ -148,7 +157,7 @@ def test_shards_have_enough_regions_to_tell_them_apart(shards: int) -> None:
         assert len(regions) <= 10
     else:
         assert 0.75 * REGIONS_PER_SHARD * shards <= len(regions) <= 2 * REGIONS_PER_SHARD * shards
-    assert sizes(wide, 1e9, 16) == (2_500, 5, 5_000)
+    assert sizes(wide, 16 * wide.segment_points_max, 16) == (2_500, 5, 5_000)
     assert sizes(wide, 10, 16) == (2.5, 0, 10)
     assert sizes(wide, 128 * 16 * 40, 16) == (40, 5, 40 * UNEVEN)
 

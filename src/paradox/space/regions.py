@@ -101,7 +101,7 @@ class Atlas:
         The second and third are complementary (SOAR spilling, Sun et al., arXiv 2404.00774): near, and in error where the first is not.
         Where shards matter (more than one in the map) every copy is on another shard, and in another domain of failure
         where there are as many as copies.
-        Cost: n · r · d multiply-adds; of a large map about as of one of LARGE_MIN regions.
+        Cost: n · r · d multiply-adds; of a large map about as of one of PLACED_AMONG regions.
         """
         rows = len(vectors)
         lists = np.full((rows, copies), -1, dtype=np.int32)
