@@ -438,7 +438,7 @@ def segment_regions(segment: Sealed) -> RegionMap:
     centroids = np.asarray(segment.centroids())
     scale = segment.container.facts["scale"]
     return RegionMap(
-        epoch=segment.container.facts["epoch"],
+        epoch=segment.epoch,
         names=np.asarray(segment.region_names),
         centroids=np.rint(centroids / np.float32(scale)).astype(np.int8),
         shard_of=np.zeros(len(centroids), dtype=np.int32),

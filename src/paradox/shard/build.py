@@ -115,7 +115,7 @@ def arrange(sources: Sequence[Source], *, spec: CollectionSpec, regions: RegionM
     metric = spec.vectors[spec.main].metric
     if len(regions) > 1 and metric != "hamming":
         atlas = Atlas(regions, metric)
-        home = np.concatenate([atlas.assign(block)[:, 0] for block in _blocks_of(sources, spec.main)])
+        home = np.concatenate([homes for part in sources for homes in _homes(part, spec.main, atlas)])
     else:
         home = np.zeros(len(row), dtype=np.int32)
     at_us = np.concatenate([part.segment.own().at_us[part.rows] for part in sources])
@@ -123,6 +123,15 @@ def arrange(sources: Sequence[Source], *, spec: CollectionSpec, regions: RegionM
     modality, modalities = _merge_codes([(part.segment.own().modality, part.rows) for part in sources])
     order = np.lexsort((np.arange(len(row)), bucket, modality, home))
     return Layout(source[order], row[order], home[order], bucket[order], modality[order], modalities)
+
+
+def _homes(part: Source, vector: str, atlas: Atlas) -> Iterator[NDArray[np.int32]]:
+    """Yield the home regions of a source's rows; where it was built by this same map they are known."""
+    segment = part.segment
+    if isinstance(segment, Sealed) and segment.epoch == atlas.regions.epoch and np.array_equal(segment.region_names, atlas.regions.names):
+        yield segment.homes(part.rows)
+    else:
+        yield from (atlas.assign(block)[:, 0] for block in _blocks_of([part], vector))
 
 
 def _blocks_of(sources: Sequence[Source], vector: str) -> Iterator[NDArray[Any]]:

@@ -167,6 +167,8 @@ class Sealed:
         self.deaths: list[tuple[int, Rows]] = []
         self.region_names = container["region.names"]
         self.region_starts = container["region.starts"]
+        self.epoch: int = container.facts["epoch"]
+        """Of the map it was built by."""
         self._columns: Columns | None = None
         self._kernels = kernels
         self._text_fields = spec.text
@@ -247,6 +249,10 @@ class Sealed:
     def payloads_at(self, rows: Rows) -> list[bytes]:
         """Return the encoded payloads of rows."""
         return [bytes(value) for value in _slices(self._payload_bytes, self._payload_ends, rows)]
+
+    def homes(self, rows: Rows) -> NDArray[np.int32]:
+        """(n,) the row in the region table of the home region of each of n rows."""
+        return (np.searchsorted(self.region_starts, rows, side="right") - 1).astype(np.int32)
 
     def own_at(self, rows: Rows) -> tuple[list[str], list[int], list[str]]:
         """Return the modality, event time and origin of rows."""
