@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from paradox.model.schema import Metric
 from paradox.model.topology import RegionMap
 from paradox.space import regions as regions_module
-from paradox.space.regions import assign, centres, directions, levels, rank, single_region
+from paradox.space.regions import Atlas, assign, centres, directions, levels, rank, single_region
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 
@@ -98,6 +98,15 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     for cells in (40, 41, 1_000, 7_777):
         monkeypatch.setattr(regions_module, "BLOCK_CELLS", cells)
         assert np.array_equal(assign(vectors, regions, metric="cosine", copies=2), whole)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_cores_place_as_one_does(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = np.random.default_rng(8)
+    regions, vectors = map_of(dice, 300, 64, shards=4), hostile(dice, 3_000, 64)
+    alone = Atlas(regions, metric).assign(vectors, copies=2)
+    monkeypatch.setattr(regions_module, "MUCH", 1)
+    assert np.array_equal(Atlas(regions, metric, all_cores=True).assign(vectors, copies=2), alone)
 
 
 def test_threads_that_assign_at_the_same_time_agree() -> None:

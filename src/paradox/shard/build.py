@@ -114,7 +114,7 @@ def arrange(sources: Sequence[Source], *, spec: CollectionSpec, regions: RegionM
     row = np.concatenate([part.rows for part in sources])
     metric = spec.vectors[spec.main].metric
     if len(regions) > 1 and metric != "hamming":
-        atlas = Atlas(regions, metric)
+        atlas = Atlas(regions, metric, all_cores=True)
         home = np.concatenate([homes for part in sources for homes in _homes(part, spec.main, atlas)])
     else:
         home = np.zeros(len(row), dtype=np.int32)

@@ -25,6 +25,8 @@ SPILLED_CELLS = 1 << 17
 """Points × regions whose losses are worked out at a time, for the same reason: that takes several blocks."""
 ROWS_MAX = 1 << 16
 """Points of a large map turned into steps at a time."""
+MUCH, ROWS_TOGETHER = 1 << 30, 2_048
+"""Multiply-adds that are worth all cores, and points compared at a time then."""
 NEIGHBOURS = 32
 """Inside a shard a point's complementary region is looked for among so many regions nearest to its first one."""
 
@@ -82,9 +84,11 @@ class Atlas:
     From LARGE_MIN regions on a vector is compared with those near it alone (`levels.py`); of fewer with all.
     """
 
-    def __init__(self, regions: RegionMap, metric: Metric) -> None:
+    def __init__(self, regions: RegionMap, metric: Metric, *, all_cores: bool = False) -> None:
+        """all_cores: whether to place many points by all of them, as work in the background does; else by the caller's alone."""
         self.regions = regions
         self.metric = metric
+        self._all_cores = all_cores
         self._flat: dict[int, _Cells] = {}
         self._centres: Matrix | None = None
         self._groups: Groups | None = None
@@ -108,7 +112,8 @@ class Atlas:
         if len(self.regions) == 1:
             lists[:, 0] = 0
             return lists
-        block = ROWS_MAX if self.is_large else max(1, BLOCK_CELLS // len(self.regions))
+        much = self._all_cores and vectors.size * len(self.regions) >= MUCH
+        block = ROWS_MAX if self.is_large else max(ROWS_TOGETHER if much else 1, BLOCK_CELLS // len(self.regions))
         for start in range(0, rows, block):
             part = vectors[start : start + block]
             steps = directions(part) if self.metric != "euclidean" else _steps(part, self.regions.scale)
@@ -116,7 +121,7 @@ class Atlas:
                 groups, apart = self.groups(copies)
                 found = assign_near(steps, self.regions.centroids, groups, apart, metric=self.metric, copies=copies)
             else:
-                found = _assign_block(steps, self._cells(copies), self.metric, copies)
+                found = _assign_block(steps, self._cells(copies), self.metric, copies, all_cores=much)
             lists[start : start + block] = found
         return lists
 
@@ -145,8 +150,8 @@ class Atlas:
 
 
 def assign(vectors: Matrix, regions: RegionMap, *, metric: Metric, copies: int = 1) -> NDArray[np.int32]:
-    """Return what `Atlas.assign` does, once: who places points again and again by one map keeps its Atlas."""
-    return Atlas(regions, metric).assign(vectors, copies=copies)
+    """Return what `Atlas.assign` does, once and by all cores: who places points again and again by one map keeps its Atlas."""
+    return Atlas(regions, metric, all_cores=True).assign(vectors, copies=copies)
 
 
 class _Cells(msgspec.Struct, frozen=True):
@@ -200,8 +205,8 @@ def _steps(vectors: Matrix, scale: float) -> Matrix:
     return np.clip(np.rint(vectors / np.float32(scale)), -most, most)
 
 
-def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int) -> NDArray[np.int32]:
-    inner = products(steps, cells.centroids)
+def _assign_block(steps: Matrix, cells: _Cells, metric: Metric, copies: int, *, all_cores: bool) -> NDArray[np.int32]:
+    inner = steps @ cells.centroids.T if all_cores else products(steps, cells.centroids)
     nearness = inner if metric != "euclidean" else inner - cells.squares / np.float32(2)
     lists = np.full((len(steps), copies), -1, dtype=np.int32)
     lists[:, 0] = nearness.argmax(axis=1)

@@ -25,7 +25,7 @@ COLLECTION = "points"
 FILL_POINTS = 100_000
 """Points a call of `add` while filling; the payloads of a call are made before its clock starts."""
 BATCH_QUESTIONS = 100
-SETTLE_S = 600.0
+SETTLE_S = 3_600.0
 SETTLE_STEP_S = 0.05
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 POINTS = 20_000_000
 ASKED = 0.95
-SETTLE_S = 3_600.0
+SETTLE_S = 7_200.0
 FILES_TIMES = 1.8
 """Room on the disk, in times the vectors': what is merged is there twice for a while."""
 SIZES = (100_000_000, 1_000_000_000)
