@@ -21,8 +21,8 @@ from paradox.model.schema import Metric
 from paradox.space.products import products
 from paradox.space.spill import spill_loss
 
-LARGE_MIN = 4_096
-"""Regions from which on a map has levels."""
+LARGE_MIN = 6_144
+"""Regions from which on a map has levels: of fewer it costs less to compare with all."""
 PLACED_AMONG, RANKED_AMONG = 1_024, 2_048
 """Regions, those of its nearest groups, that a point and a query are compared with, about. Of texts under a static encoder 0.96 are placed
 in the nearest of 6,400 regions so, 0.91 in that of 25,600, and the others beside it; comparing with twice as many takes twice as long.

@@ -178,15 +178,28 @@ def _cells(regions: RegionMap, metric: Metric, copies: int) -> _Cells:
     apart = kept if kept is not None else np.arange(len(centroids), dtype=np.int32)
     if copies == 1:
         return _Cells(centroids, squares, lengths, np.empty((0, 0), dtype=np.float32), None, apart)
-    between = products(centroids, centroids) / lengths / lengths[:, None]
-    every = np.arange(len(centroids))
     if kept is not None or len(centroids) <= NEIGHBOURS:
+        between = _between(centroids, centroids, lengths, lengths)
         between[apart == apart[:, None]] = np.inf
         return _Cells(centroids, squares, lengths, between, None, apart)
-    between[every, every] = np.inf
     own = squares if metric == "euclidean" else np.float32(0)
-    neighbours = np.sort(np.argsort(own - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
-    return _Cells(centroids, squares, lengths, np.take_along_axis(between, neighbours, axis=1), neighbours, apart)
+    neighbours = np.empty((len(centroids), NEIGHBOURS), dtype=np.int64)
+    beside = np.empty((len(centroids), NEIGHBOURS), dtype=np.float32)
+    block = max(1, BLOCK_CELLS // len(centroids))
+    for start in range(0, len(centroids), block):
+        part = slice(start, start + block)
+        between = _between(centroids[part], centroids, lengths[part], lengths)
+        between[np.arange(len(between)), np.arange(start, start + len(between))] = np.inf
+        neighbours[part] = np.sort(np.argsort(own - 2 * between, axis=1, kind="stable")[:, :NEIGHBOURS], axis=1)
+        beside[part] = np.take_along_axis(between, neighbours[part], axis=1)
+    return _Cells(centroids, squares, lengths, beside, neighbours, apart)
+
+
+def _between(some: Matrix, centroids: Matrix, lengths_of_some: NDArray[np.float32], lengths: NDArray[np.float32]) -> Matrix:
+    inner = products(some, centroids)
+    inner /= lengths
+    inner /= lengths_of_some[:, None]
+    return inner
 
 
 def _kept_apart(regions: RegionMap, copies: int) -> NDArray[np.int32] | None:
