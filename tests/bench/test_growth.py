@@ -23,15 +23,21 @@ def cost(**changes: object) -> Cost:
 
 
 def test_the_pick_is_compared_with_the_better_way() -> None:
-    costs = [cost(p50_ms=3.0), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=2.5)]
+    costs = [cost(p50_ms=3.0), cost(way="regions", p50_ms=2.0, segments={"probe": 1}), cost(way="planner", p50_ms=2.5)]
     (pick,) = judge_picks(costs)
-    assert (pick.better, pick.times_better, pick.met) == ("regions", 1.25, False)
+    assert (pick.better, pick.times_better, pick.same, pick.met) == ("regions", 1.25, False, False)
+
+
+def test_a_pick_that_does_what_the_better_way_does_is_not_judged_by_chance() -> None:
+    (pick,) = judge_picks([cost(p50_ms=3.0), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=2.5)])
+    assert (pick.times_better, pick.same, pick.met) == (1.25, True, True)
+    assert growth.pick_reading(pick).value == 1.0
 
 
 def test_costs_and_picks_have_the_form_of_bars() -> None:
     names = [reading.name for reading in growth.cost_readings(cost())]
     assert names == [f"growth.100.recall_0.9.scan.{figure}" for figure in ("recall", "p50_ms", "per_s", "bytes_read")]
-    (pick,) = judge_picks([cost(), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=1.2)])
+    (pick,) = judge_picks([cost(), cost(way="regions", p50_ms=2.0), cost(way="planner", p50_ms=1.2, bytes_read=90.0)])
     reading = growth.pick_reading(pick)
     assert (reading.name, reading.bar, reading.met) == ("growth.100.recall_0.9.times_better_way", 1.2, True)
 

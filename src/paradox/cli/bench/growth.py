@@ -63,12 +63,13 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pick(msgspec.Struct, frozen=True, kw_only=True):
-    """How the planner's pick compares with the better of the other two ways."""
+    """How the planner's pick compares with the better of the other two ways. same: it is that way; then the times differ by chance."""
 
     points: int
     asked: float
     better: str
     times_better: float
+    same: bool
     met: bool
 
 
@@ -87,8 +88,8 @@ def show_growth(cache: Path, screen: Screen, *, points_max: int | None = None) -
     picks = list(judge_picks(costs))
     for pick in picks:
         screen.document(pick_reading(pick))
-        verdict = f"{'within' if pick.met else 'NOT WITHIN'} {PICK_WITHIN:g}"
-        screen.line(f"{pick.points:>11,} points, recall {pick.asked:g}: the pick costs {pick.times_better:.2f} × {pick.better}, {verdict}")
+        verdict = "as it does the same" if pick.same else f"{'within' if pick.met else 'NOT WITHIN'} {PICK_WITHIN:g}"
+        screen.line(f"{pick.points:>11,} points, recall {pick.asked:g}: the pick took {pick.times_better:.2f} × {pick.better}, {verdict}")
     for line in exponents(costs):
         screen.line(line)
     return OK
@@ -105,7 +106,8 @@ def cost_readings(cost: Cost) -> Iterator[Reading]:
 def pick_reading(pick: Pick) -> Reading:
     """Return a pick beside its bar."""
     bar = Bar(f"growth.{pick.points}.recall_{pick.asked:g}.times_better_way", "ratio", "at most", PICK_WITHIN)
-    return judge(bar, (pick.times_better, f"the better way: {pick.better}"))
+    took = f"the better way: {pick.better}"
+    return judge(bar, (1.0, f"{took}, which it is; measured {pick.times_better:.2f} apart") if pick.same else (pick.times_better, took))
 
 
 def grown_corpora(cache: Path, points_max: int | None, tell: Tell) -> Iterator[Corpus]:
@@ -239,8 +241,9 @@ def judge_picks(costs: Sequence[Cost]) -> Iterator[Pick]:
     for points, asked in dict.fromkeys((cost.points, cost.asked) for cost in costs):
         here = {cost.way: cost for cost in costs if (cost.points, cost.asked) == (points, asked)}
         better = min((here[way] for way in ("scan", "regions")), key=lambda cost: cost.p50_ms)
-        times = here["planner"].p50_ms / better.p50_ms
-        yield Pick(points=points, asked=asked, better=better.way, times_better=times, met=times <= PICK_WITHIN)
+        picked = here["planner"]
+        times, same = picked.p50_ms / better.p50_ms, (picked.segments, picked.bytes_read) == (better.segments, better.bytes_read)
+        yield Pick(points=points, asked=asked, better=better.way, times_better=times, same=same, met=same or times <= PICK_WITHIN)
 
 
 def exponents(costs: Sequence[Cost]) -> Iterator[str]:
