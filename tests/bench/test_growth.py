@@ -84,3 +84,22 @@ def test_a_segment_with_lists_of_regions_is_read_as_it_is_told(tmp_path: Path, m
     assert picked["planner"] <= {"scan", "probe"}
     assert engine.costs == usual
     assert growth.DEAR_US not in timed
+
+
+def test_a_packed_segment_is_read_where_its_codes_stand_or_by_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PACKED_POINTS_MIN", 10_000)
+    monkeypatch.setattr(probing, "SLOW_ROW_US", 0.0)  # as on a processor without AVX-512
+    transport = open_folder(str(tmp_path / "database"), read_only=False, origin="", timeout_s=5.0)
+    assert isinstance(transport, EmbeddedDatabase)
+    vectors = np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32)
+    with Database(transport) as database:
+        collection = database.collection(COLLECTION, dimensions=64)
+        collection.add(vectors=vectors)
+        settle(database)
+        collection.search(vectors[0])  # codes that nobody asks for are not timed, and so not packed
+        settle(database)
+        engine, picked = transport.opened(COLLECTION).held.engine, {}
+        for way in ("scan", "regions"):
+            with growth.forced(engine, way):
+                picked[way] = {visit.choice.way for visit in growth.visits_of(transport, vectors[:1], 0.9)}
+    assert picked == {"scan": {"scan"}, "regions": {"packed"}}

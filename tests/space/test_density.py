@@ -146,6 +146,7 @@ def test_a_shard_of_several_segments_has_no_more_regions_than_one_of_a_full_segm
     several = sizes(limits, 10 * shards * limits.segment_points_max, shards)
     assert (several.meant, several.most) == (10 * full.meant, 10 * full.most)
     assert several.least < several.meant / 2
+    assert sizes(limits, 5 * shards * limits.segment_points_max, shards, copies=2) == several
 
 
 @pytest.mark.parametrize("shards", [1, 4, 16])

@@ -287,7 +287,8 @@ class Upkeep:
         if points <= max(held.limits.region_points_max, waiting):
             self._points_counted = 0
             return
-        size = sizes(held.limits, points, len(engine.shards) if is_blank(engine.regions) else len(engine.held))
+        shards = len(engine.shards) if is_blank(engine.regions) else len(engine.held)
+        size = sizes(held.limits, points, shards, copies=held.spec.copies)
         sample, weights = sample_vectors(engine, min(SAMPLE_MAX, SAMPLE_PER_REGION * (1 + int(points / size.meant))))
         new = evolve(
             engine.regions,

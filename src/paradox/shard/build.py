@@ -126,12 +126,16 @@ def arrange(sources: Sequence[Source], *, spec: CollectionSpec, regions: RegionM
 
 
 def _homes(part: Source, vector: str, atlas: Atlas) -> Iterator[NDArray[np.int32]]:
-    """Yield the home regions of a source's rows; where it was built by this same map they are known."""
-    segment = part.segment
-    if isinstance(segment, Sealed) and segment.epoch == atlas.regions.epoch and np.array_equal(segment.region_names, atlas.regions.names):
-        yield segment.homes(part.rows)
+    """Yield the home regions of a source's rows; where it was built by these same regions they are known."""
+    if isinstance(part.segment, Sealed) and _same_regions(part.segment, atlas.regions):
+        yield part.segment.homes(part.rows)
     else:
         yield from (atlas.assign(block)[:, 0] for block in _blocks_of([part], vector))
+
+
+def _same_regions(segment: Sealed, regions: RegionMap) -> bool:
+    same = segment.epoch == regions.epoch and np.array_equal(segment.region_names, regions.names)
+    return same and np.array_equal(segment.centroids(), centres(regions))
 
 
 def _blocks_of(sources: Sequence[Source], vector: str) -> Iterator[NDArray[Any]]:

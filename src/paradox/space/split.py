@@ -38,13 +38,13 @@ class Sizes(NamedTuple):
     most: int
 
 
-def sizes(limits: Limits, points: float, shards: int) -> Sizes:
+def sizes(limits: Limits, points: float, shards: int, *, copies: int = 1) -> Sizes:
     """Return the sizes of regions where `shards` shards have so many points: of several each gets REGIONS_PER_SHARD.
 
     Of a shard that fills several segments they are larger: in each segment as many points of a region stand together as in a full one.
     `least` is well below half of `most`, or regions would come and go.
     """
-    largest = round(limits.region_points_max * max(1.0, points / shards / limits.segment_points_max))
+    largest = round(limits.region_points_max * max(1.0, points * copies / shards / limits.segment_points_max))
     if shards == 1:
         return Sizes(largest / 2, min(limits.region_points_min, largest // 4), largest)
     meant = min(max(limits.region_points_min, 2 * points / (REGIONS_PER_SHARD * shards)), largest) / 2

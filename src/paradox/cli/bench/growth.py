@@ -1,7 +1,7 @@
 """Growth: what a question costs as the data grows, at equal recall, read in each of three ways.
 
-    scan      every code of every segment is read
-    regions   only the lists of the nearest regions are read, wherever a segment has such lists
+    scan      every code of every segment is read where it stands
+    regions   only the lists of the nearest regions are read, wherever a segment has such lists; the one list, where all codes are packed
     planner   whatever the planner picks by what it timed
 
 The first two are forced by telling the planner that a row takes far longer the other way; recall is asked the same each time, and what was
@@ -181,10 +181,9 @@ def measure_costs(corpus: Corpus, folder: Path, tell: Tell, *, duration_s: float
 
 @contextmanager
 def forced(engine: Scatter, way: str) -> Iterator[None]:
-    """Have the segments that hold lists of regions read one way, at whatever effort keeps the recall; the planner's own way is one too."""
+    """Have the segments that hold lists read one way, at whatever effort keeps the recall; the planner's own way is one too."""
     usual = engine.costs
-    columns = [(column, segment.rows) for segment in engine.segments() for column in segment.vectors.values()]
-    listed = [column for column, rows in columns if column.probe_curve is not None and column.probe_curve.listed < rows]
+    listed = [column for segment in engine.segments() for column in segment.vectors.values() if column.probe_curve is not None]
     timed = [(column.scan_row_us, column.list_row_us) for column in listed]
     if way == "regions":
         engine.costs = msgspec.structs.replace(usual, exact_row_us=math.inf)

@@ -14,6 +14,7 @@ import numpy as np
 from paradox.cli.bench.corpus import NEIGHBOURS, Corpus, recall
 from paradox.cli.bench.timing import Ask
 from paradox.cli.bench.workload import payloads, shuffled_buckets
+from paradox.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from paradox.client.hits import Hits
@@ -91,9 +92,14 @@ class Subject:
 
 
 def settle(database: Database) -> float:
-    """Wait until the database does nothing in the background, SETTLE_S at most. Return how long that took, in seconds."""
+    """Wait until the database does nothing in the background. Return how long that took, in seconds. Raises DeadlineExceeded."""
     before = time.perf_counter()
-    while not database.status()["settled"] and time.perf_counter() - before < SETTLE_S:
+    while not database.status()["settled"]:
+        if time.perf_counter() - before > SETTLE_S:
+            raise DeadlineExceeded(
+                f"the database was still at work after {SETTLE_S:,.0f} s; expected it to settle before it is measured",
+                hint="give --points fewer, or leave the machine alone",
+            )
         time.sleep(SETTLE_STEP_S)
     return time.perf_counter() - before
 
