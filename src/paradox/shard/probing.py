@@ -33,7 +33,7 @@ TIMED = 7
 """Questions that are timed; the quickest counts."""
 SAMPLE = 128
 NEIGHBOURS = 10
-PROBES = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768)
+PROBES = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1_024, 1_536, 2_048, 3_072)
 DEPTHS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 ENOUGH = 0.999
 BLOCK = 65_536
