@@ -91,13 +91,13 @@ class Subject:
             self.database.close()
 
 
-def settle(database: Database) -> float:
+def settle(database: Database, within_s: float = SETTLE_S) -> float:
     """Wait until the database does nothing in the background. Return how long that took, in seconds. Raises DeadlineExceeded."""
     before = time.perf_counter()
     while not database.status()["settled"]:
-        if time.perf_counter() - before > SETTLE_S:
+        if time.perf_counter() - before > within_s:
             raise DeadlineExceeded(
-                f"the database was still at work after {SETTLE_S:,.0f} s; expected it to settle before it is measured",
+                f"the database was still at work after {within_s:,.0f} s; expected it to settle before it is measured",
                 hint="give --points fewer, or leave the machine alone",
             )
         time.sleep(SETTLE_STEP_S)

@@ -21,12 +21,13 @@ from paradox.cli.bench.bars import Bar, Reading, judge
 from paradox.cli.bench.corpus import NEIGHBOURS, Tell, load, read_manifest
 from paradox.cli.bench.growth import CODE_BITS, QUESTIONS, bytes_read, noisy_blocks, visits_of
 from paradox.cli.bench.opening import Opened
-from paradox.cli.bench.subject import COLLECTION, answers_of, asking
+from paradox.cli.bench.subject import COLLECTION, answers_of, asking, settle
 from paradox.cli.bench.timing import Speed, in_child, measure
 from paradox.errors import StoreFull
 from paradox.model.points import Matrix, Rows
 
 if TYPE_CHECKING:
+    from paradox.client.sync import Database
     from paradox.node.embedded import EmbeddedDatabase
 
 POINTS = 20_000_000
@@ -73,6 +74,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def vast_readings(cache: Path, tell: Tell, *, points: int, duration_s: float) -> Iterator[Reading]:
     """Fill a folder with so many points and yield what that took, and what it then costs. Raises StoreFull before it begins."""
+    import paradox
+
     corpus = load(cache, "large" if read_manifest(cache, "large") is not None else "small")
     width = corpus.vectors.shape[1]
     needed, free = points * width * 4 * FILES_TIMES, shutil.disk_usage(cache).free
@@ -84,11 +87,13 @@ def vast_readings(cache: Path, tell: Tell, *, points: int, duration_s: float) ->
     with tempfile.TemporaryDirectory(dir=cache, prefix="vast-") as scratch:
         folder = Path(scratch) / "database"
         nearest = Nearest(np.ascontiguousarray(corpus.questions[:QUESTIONS]))
-        added_s, settled_s = fill(folder, corpus.vectors, points, nearest, tell)
-        repeats = f"{len(corpus):,} real points and repeats of them with noise"
-        yield judge(Bar("vast.points", "points"), (float(points), repeats))
-        yield judge(Bar("vast.bulk_rate", "points/s"), (points / added_s, "until durable and searchable"))
-        yield judge(Bar("vast.settled_after", "s"), settled_s)
+        with paradox.connect(folder) as database:
+            added_s = fill(database, corpus.vectors, points, nearest, tell)
+            repeats = f"{len(corpus):,} real points and repeats of them with noise"
+            yield judge(Bar("vast.points", "points"), (float(points), repeats))
+            yield judge(Bar("vast.bulk_rate", "points/s"), (points / added_s, "until durable and searchable"))
+            tell("waiting until it stands still")
+            yield judge(Bar("vast.settled_after", "s"), settle(database, SETTLE_S))
         stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         yield judge(Bar("vast.disk", "bytes/point"), stored / points)
         asked_file = Path(scratch) / "questions.npy"
@@ -108,27 +113,18 @@ def vast_readings(cache: Path, tell: Tell, *, points: int, duration_s: float) ->
         yield from projected(points, width, stored / points, resident or math.nan, asked)
 
 
-def fill(folder: Path, vectors: Matrix, points: int, nearest: Nearest, tell: Tell) -> tuple[float, float]:
-    """Add the points, and return how long the calls took, and then how long it took until there was nothing left to do."""
-    import paradox
-
+def fill(database: Database, vectors: Matrix, points: int, nearest: Nearest, tell: Tell) -> float:
+    """Add so many points, compare each with the questions, and return how many seconds the adding alone took."""
     added_s = 0.0
-    with paradox.connect(folder) as database:
-        collection = database.collection(COLLECTION, dimensions=vectors.shape[1])
-        for start, block in noisy_blocks(vectors, points):
-            nearest.take(start, block)
-            before = time.perf_counter()
-            collection.add(ids=np.arange(start, start + len(block)), vectors=block)
-            added_s += time.perf_counter() - before
-            if (start + len(block)) % (points // 10 or 1) < len(block):
-                tell(f"  {start + len(block):,} points added, {(start + len(block)) / added_s:,.0f}/s")
+    collection = database.collection(COLLECTION, dimensions=vectors.shape[1])
+    for start, block in noisy_blocks(vectors, points):
+        nearest.take(start, block)
         before = time.perf_counter()
-        while not database.status()["settled"] and time.perf_counter() - before < SETTLE_S:
-            time.sleep(1.0)  # nobody tells over the public face
-        settled_s = time.perf_counter() - before
-        if not database.status()["settled"]:
-            tell(f"  it goes on working in the background after {settled_s:,.0f} s; that is not waited for")
-        return added_s, settled_s
+        collection.add(ids=np.arange(start, start + len(block)), vectors=block)
+        added_s += time.perf_counter() - before
+        if (start + len(block)) % (points // 10 or 1) < len(block):
+            tell(f"  {start + len(block):,} points added, {(start + len(block)) / added_s:,.0f}/s")
+    return added_s
 
 
 def ask(folder: Path, nearest: Nearest, duration_s: float) -> Asked:
