@@ -73,7 +73,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def vast_readings(cache: Path, tell: Tell, *, points: int, duration_s: float) -> Iterator[Reading]:
-    """Fill a folder with so many points and yield what that took, and what it then costs. Raises StoreFull before it begins."""
+    """Fill a folder with so many points and yield what that took, and what it then costs.
+
+    Raises StoreFull before it begins, DeadlineExceeded when it does not settle.
+    """
     import paradox
 
     corpus = load(cache, "large" if read_manifest(cache, "large") is not None else "small")
