@@ -39,6 +39,7 @@ def small_samples(*, probes_from: int = 100) -> Iterator[None]:
     with (
         patch.object(probing, "PROBE_POINTS_MIN", probes_from),
         patch.object(probing, "SAMPLE", 16),
+        patch.object(probing, "SAMPLE_OF_LISTS", 16),
         patch.object(patience, "SAMPLES", (((1, 10), 8),)),
     ):
         yield

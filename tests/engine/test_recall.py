@@ -115,6 +115,25 @@ def test_recall_is_kept_for_every_k(filled: Filled) -> None:
             assert recall(single, true[:10], k) >= asked, (k, asked, "one by one")
 
 
+@pytest.mark.parametrize("filled", [("cosine", state) for state in LISTED], indirect=True, ids=LISTED)
+def test_a_curve_says_what_each_effort_finds_when_asked_by_itself(filled: Filled) -> None:
+    [segment] = filled.embedded.opened("points").held.engine.segments()
+    [column] = segment.vectors.values()
+    queries, own, neighbours = probing.sample_truth(column, seed=1)
+    alike = np.array([scores(column.matrix(), query, "cosine") for query in queries])
+    alike[np.arange(len(own)), own] = -np.inf
+    assert (np.sort(neighbours) == np.sort(np.argsort(-alike)[:, : probing.NEIGHBOURS])).mean() > 0.999  # but for equal scores
+    lists = 1 if column.probe_curve.listed >= segment.rows else len(segment.region_names)
+    curve = probing.measure_probe(column.probe, (queries, own, neighbours), lists=lists)
+    assert len({reading.recall for reading in curve.readings}) > 3
+    for reading in curve.readings:
+        count = round(reading.depth * probing.NEIGHBOURS) + 1
+        _, found = column.probe.search(queries, count, probes=reading.probes)
+        kept = [list(dict.fromkeys(row for row in rows.tolist() if row >= 0))[:count] for rows in found]
+        hits = sum(len(set(rows) & set(true)) for rows, true in zip(kept, neighbours.tolist(), strict=True))
+        assert abs(hits / neighbours.size - reading.recall) < 0.005, reading  # equal codes may come in another order
+
+
 @pytest.mark.parametrize(
     ("filled", "way"),
     [
