@@ -6,12 +6,14 @@ import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 from disks import LOSSES, Loss
 from durability.lives import NAME, Deed, Shape, World, after, expect_agreement, next_deed, perform, settled_with, world_in
 from durability.mirror import HastyDisk, MirroredDisk, StillWorker, still_database
 from paradox.client.sync import Database
 from paradox.model.schema import Limits
+from paradox.router import patience
 from worlds import TestEnv
 
 SMALL = Limits(growing_points_max=120, region_points_max=60, region_points_min=12, segment_points_max=2000, log_file_bytes_max=6_000)
@@ -63,6 +65,7 @@ class Life:
         self.worker = embedded.worker
         return Database(embedded)
 
+    @patch.object(patience, "SAMPLES", (((1, 10), 8),))  # how far searches go is measured anew in most wrecks
     def live(self, deeds: int, *, first: Sequence[Deed] = ()) -> None:
         """Do so many deeds, beginning with `first`."""
         database = self.open()
