@@ -43,7 +43,7 @@ def test_copies_go_apart_again_when_shards_have_gone_to_other_nodes(
     servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("paradox.node.member.DOWN_AFTER_S", 1.0)
-    monkeypatch.setattr("paradox.node.upkeep.APART_AFTER_S", 1.0)
+    monkeypatch.setattr("paradox.node.easing.APART_AFTER_S", 1.0)
     made = Clusters("cosine", seed=4, dimensions=16)
     with members(servers, tmp_path, limits=LIMITS) as nodes:
         collection = nodes.connect().collection("notes", dimensions=16, shards=SHARDS, copies=2)
@@ -61,7 +61,7 @@ def test_copies_go_apart_again_when_shards_have_gone_to_other_nodes(
 def test_copies_are_in_different_zones(servers: LogServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four nodes two fail together: every point answers from the others. A zone that all its nodes have left counts no more."""
     monkeypatch.setattr("paradox.node.member.DOWN_AFTER_S", 1.0)
-    monkeypatch.setattr("paradox.node.upkeep.APART_AFTER_S", 1.0)
+    monkeypatch.setattr("paradox.node.easing.APART_AFTER_S", 1.0)
     made = Clusters("cosine", seed=5, dimensions=16)
     with members(servers, tmp_path, 4, limits=LIMITS, zones={0: "east", 1: "east", 2: "west", 3: "west"}) as nodes:
         database = nodes.connect()

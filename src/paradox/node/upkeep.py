@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 from paradox.errors import LogConflict, NodesUnreachable, SegmentCorrupt
 from paradox.model.events import MapChanged, SegmentSealed, SegmentsMerged
 from paradox.model.topology import RegionMap
+from paradox.node.easing import WEIGH_AGAIN, Easing
 from paradox.node.held import HeldCollection
-from paradox.node.others import Others
 from paradox.node.sampling import sample_points, sample_vectors
 from paradox.node.snapshots import MANIFESTS, SEGMENTS, Frozen
 from paradox.router import patience
@@ -28,7 +27,7 @@ from paradox.shard.manifest import Manifest, SegmentEntry, map_to_plain
 from paradox.shard.probing import build_probe, lists_worth, measure_probe, measure_scan, sample_truth, time_rows
 from paradox.shard.sealed import POINTS_FILE, Sealed, probe_file
 from paradox.shard.upkeep import merge_run, worth_sealing
-from paradox.space.balance import balance, is_crowded
+from paradox.space.balance import is_crowded
 from paradox.space.regions import is_blank
 from paradox.space.split import evolve, sizes
 
@@ -41,10 +40,6 @@ POINTS_FOR_FIRST = 12
 """Points a shard, in least sizes of a region, that a cluster's first map waits for."""
 COUNT_AGAIN = 1.5
 """Regions are counted again when the collection has grown or shrunk by this factor since the last time."""
-WEIGH_AGAIN = 1.1
-"""The same while a shard is crowded."""
-APART_AFTER_S = 60.0
-"""How long shards must have been together on other nodes than the map says before copies move for it: a node that died may come back."""
 
 
 class Upkeep:
@@ -57,9 +52,8 @@ class Upkeep:
         self._finished: set[str] = set()
         self._points_counted = 0
         self._routing_measured = (-1, 0)
-        self._eased = (-1, 0)
         self._eased_points = -1
-        self._together_since_s: float | None = None
+        self._easing = Easing(held)
 
     def step(self, *, idle: bool) -> bool:
         """Do the most pressing piece of work, if any, and tell whether there was some."""
@@ -325,41 +319,16 @@ class Upkeep:
 
     def _ease(self) -> bool:
         """On a cluster, change the map where it is unfair or out of date: one node does so for all, once all points are in place."""
-        held = self._held
-        stored = held.others.stored() if held.others is not None else None
-        if held.others is None or stored is None:
-            return False
-        with suppress(LogConflict, NodesUnreachable):  # then the next look sees what is left to do
-            new = self._apart() or self._fairer(held.others, stored)
+        try:
+            new = self._easing.next_map()
             if new is not None:
                 self._change_map(new)
-                return True
+            return new is not None
+        except LogConflict:  # another node did; the next look sees what is left to do
+            self._easing.another_did()
+        except NodesUnreachable:
+            pass
         return False
-
-    def _apart(self) -> RegionMap | None:
-        """Return a map that keeps copies on different nodes, where shards have long been together on others than the map says."""
-        held, regions = self._held, self._held.engine.regions
-        before, now = regions.domain_of, held.domains
-        same = now is None or (before is not None and np.array_equal(before, now))
-        if same or held.spec.copies == 1 or is_blank(regions):
-            self._together_since_s = None
-            return None
-        now_s = held.env.elapsed_s()
-        if self._together_since_s is None:
-            self._together_since_s = now_s
-        return msgspec.structs.replace(regions, epoch=regions.epoch + 1) if now_s - self._together_since_s >= APART_AFTER_S else None
-
-    def _fairer(self, others: Others, stored: Sequence[int]) -> RegionMap | None:
-        """Return a map that gives regions of a shard that holds too much to others. Raises NodesUnreachable."""
-        if not is_crowded(stored):
-            return None
-        held, regions, total = self._held, self._held.engine.regions, sum(stored)
-        epoch, before = self._eased
-        if epoch == regions.epoch and before / WEIGH_AGAIN < total < before * WEIGH_AGAIN:
-            return None
-        loads = others.loads()
-        self._eased = (regions.epoch, total) if loads is not None else (-1, 0)
-        return None if loads is None else balance(regions, loads, shards=held.spec.shards, metric=held.spec.vectors[held.spec.main].metric)
 
     def _change_map(self, new: RegionMap) -> None:
         held = self._held
