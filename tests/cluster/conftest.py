@@ -9,8 +9,6 @@ import pytest
 
 from log_servers import LogServers, log_servers
 
-pytest.register_assert_rewrite("durability.lives", "engine.oracle")
-
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[LogServers]:

@@ -1,4 +1,4 @@
-"""Assertions in the modules that several tests share say as much as those in tests."""
+"""A folder in memory for the longest tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 MEMORY = Path("/dev/shm")
-
-pytest.register_assert_rewrite("durability.deaths", "durability.harms", "durability.lives", "durability.power")
 
 
 @pytest.fixture
